@@ -1,0 +1,28 @@
+"""Staged transfer learning for medical images when labels are scarce. Research use only, not a medical device."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlmed.data.sources import read_manifest
+    from tlmed.experiment import run
+    from tlmed.recipe.load import load_recipe
+    from tlmed.serving.bundle import Bundle
+
+__all__ = ["Bundle", "load_recipe", "read_manifest", "run"]
+
+_HOMES = {
+    "Bundle": "tlmed.serving.bundle",
+    "load_recipe": "tlmed.recipe.load",
+    "read_manifest": "tlmed.data.sources",
+    "run": "tlmed.experiment",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: the command line must answer before pandas is imported.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tlmed' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

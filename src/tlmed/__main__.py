@@ -1,0 +1,6 @@
+"""`python -m tlmed`."""
+
+from tlmed.cli.app import main
+
+if __name__ == "__main__":
+    main()

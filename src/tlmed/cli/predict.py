@@ -1,0 +1,40 @@
+"""`tlmed predict`: a bundle and images to class probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, such as runs/NAME/bundle.")],
+    paths: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
+    table_format: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="Form of the answer.")] = "table",
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write CSV or JSON to this file instead of stdout.")] = None,
+) -> None:
+    """Predict image files with a trained bundle."""
+    from tlmed.cli.screen import show_log
+    from tlmed.serving.bundle import Bundle
+
+    show_log()
+    table = Bundle.load(bundle).predict(paths)
+    chosen = "json" if as_json else table_format
+    if chosen == "table" and out is None:
+        from rich.console import Console
+        from rich.table import Table
+
+        shown = Table(*(str(name) for name in table.columns if name != "unit"))
+        for row in table.drop(columns="unit").itertuples(index=False):
+            shown.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+        Console().print(shown)
+        return
+    text = table.to_json(orient="records", indent=2) if chosen == "json" else table.to_csv(index=False)
+    if out is None:
+        print(text.rstrip("\n"))
+    else:
+        from tlmed.runtime.store import write_durably
+
+        write_durably(out, text)

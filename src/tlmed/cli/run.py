@@ -1,0 +1,58 @@
+"""`tlmed run`: a recipe to numbers, pictures and a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tlmed.experiment import RunResult
+
+OutOption = Annotated[Path | None, typer.Option(help="Run folder; default: runs/NAME.")]
+StoreOption = Annotated[Path | None, typer.Option(help="Folder that runs share; default: the run folder's parent.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON on stdout.")]
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (.yaml).")],
+    out: OutOption = None,
+    store: StoreOption = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Train this arm only; may be repeated.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Train with this seed only; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; train nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train along the recipe's chain and the chains it is compared with."""
+    from tlmed.cli.screen import print_json, show_log
+    from tlmed.recipe.load import load_recipe
+
+    show_log()
+    loaded = load_recipe(recipe, settings or ())
+    if dry_run:
+        from tlmed.cli.dry_run import show_plan
+
+        show_plan(loaded, out=out, store=store, arms=arm or (), seeds=seed or (), as_json=as_json)
+        return
+    from tlmed import experiment
+
+    result = experiment.run(loaded, out=out, store=store, arms=arm or (), seeds=seed or ())
+    if as_json:
+        print_json({"folder": str(result.folder), "trained": result.trained, "metrics": result.metrics})
+    else:
+        print_result(result)
+
+
+def print_result(result: RunResult) -> None:
+    """Print the results table and where everything lies."""
+    from rich.console import Console
+
+    from tlmed.report.tables import results_table
+
+    console = Console()
+    console.print(results_table(result.metrics))
+    console.print(result.metrics["interval"], style="dim")
+    console.print(f"Pictures, tables and the bundle: {result.folder}", soft_wrap=True)
+    console.print("Research use only, not a medical device.")

@@ -1,0 +1,78 @@
+"""From a finished run to its bundle: which stage is delivered, and all that is known about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tlmed.recipe.recipe import Recipe
+from tlmed.runtime.store import Store
+from tlmed.serving.bundle import render_model_card, write_bundle
+from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
+
+
+def deliver_bundle(folder: Path, recipe: Recipe, plan: ChainPlan, metrics: dict[str, Any], store: Store) -> bool:
+    """Write the bundle of the delivered arm's first seed; False where this run did not train that arm."""
+    arm = recipe.delivered_arm
+    seeds = [seed for name, seed in plan.last if name == arm]
+    if not seeds:
+        return False
+    seed = seeds[0]
+    task = plan.tasks[plan.last[arm, seed]]
+    stage_folder = store.folder(STAGES, task.key)
+    stage = json.loads((stage_folder / "stage.json").read_text(encoding="utf-8"))
+    card = {
+        "name": recipe.name,
+        "arm": arm,
+        "seed": seed,
+        "num_seeds": len(seeds),
+        "backbone": recipe.backbone.model_dump(mode="json"),
+        "classes": list(task.classes),
+        "positive": recipe.evaluation.positive,
+        "image": task.image.model_dump(mode="json"),
+        "mean": task.image.mean,
+        "std": task.image.std,
+        "input_range": [0.0, 1.0],
+        "calibration": None,
+        "operating_points": [],
+        "sampling": recipe.evaluation.sampling,
+        "groups_known": metrics["groups_known"],
+        "waived": list(recipe.waive),
+        "synthetic": recipe.target.data.phantom is not None,
+        "lineage": [_lineage_step(one) for one in task.lineage()],
+        "licences": _licences(task),
+        "digest": stage["digest"],
+        "stage_key": task.key,
+        "versions": stage["versions"],
+    }
+    write_bundle(folder, stage_folder / "model.safetensors", card, render_model_card(card, metrics))
+    return True
+
+
+def _lineage_step(task: StageTask) -> dict[str, Any]:
+    start = "random weights"
+    if task.parent is not None:
+        start = f"stage {task.parent.stage.name}"
+    elif task.weights is not None:
+        start = f"{task.weights.kind} weights {task.weights.path.name} ({task.weights.digest[:12]})"
+    return {
+        "name": task.stage.name,
+        "start": start,
+        "key": task.key,
+        "seed": task.seed,
+        "num_train_images": len(task.rows("train")),
+        "num_val_images": len(task.rows("val")),
+        "classes": list(task.classes),
+        "weights": task.weights.card() if task.weights is not None else None,
+    }
+
+
+def _licences(task: StageTask) -> list[dict[str, str | None]]:
+    first = task.lineage()[0]
+    weights = [{"what": f"starting weights {first.weights.spec}", "licence": first.weights.licence}] if first.weights else []
+    return [*weights, *({"what": f"images of the domain {one.stage.name}", "licence": _data_licence(one)} for one in task.lineage())]
+
+
+def _data_licence(task: StageTask) -> str | None:
+    return "synthetic, made by tlmed" if task.stage.data.phantom is not None else None

@@ -1,0 +1,119 @@
+"""One run, as a table of contents."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tlmed.delivery import deliver_bundle
+from tlmed.domains import add_skipped, audit_domains, prepare_domains, read_domains
+from tlmed.errors import InputError, did_you_mean
+from tlmed.evaluation.evaluate import evaluate_predictions
+from tlmed.recipe.load import load_recipe
+from tlmed.recipe.recipe import Recipe, resolve_arms
+from tlmed.report.run_figures import draw_run
+from tlmed.runtime.hardware import resolve_hardware
+from tlmed.runtime.run_folder import RunFolder, open_run_folder
+from tlmed.runtime.store import Store, write_json_durably
+from tlmed.transfer.chain import train_chain
+from tlmed.transfer.plan import plan_chain
+from tlmed.transfer.predictions import predict_chain
+
+log = logging.getLogger(__name__)
+
+_PREDICTIONS_FILE = "predictions.parquet"
+_PAIRS_FILE = "arms.json"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves.
+
+    Attributes:
+        folder: the run folder.
+        predictions: the predictions table.
+        metrics: content of `metrics.json`.
+        trained: keys of the stages trained in this call; what is not among them came from the store.
+    """
+
+    folder: Path
+    predictions: pd.DataFrame
+    metrics: dict[str, Any]
+    trained: list[str]
+
+
+def run(
+    recipe: Recipe | Path | str,
+    *,
+    out: Path | str | None = None,
+    store: Path | str | None = None,
+    arms: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> RunResult:
+    """Train along the recipe's chain and the chains it is compared with, and measure what came out.
+
+    Args:
+        recipe: a recipe or its file.
+        out: the run folder; default `runs/<name>`. The same folder takes the same recipe alone.
+        store: holds what runs share; default: the run folder's parent.
+        arms: only these, added to what the folder holds; default: all of the recipe's.
+        seeds: only these, added to what the folder holds; default: the recipe's.
+
+    Raises:
+        InputError: the input is at fault; the message says what, where, and what to do.
+        Stopped: after a stop signal; the same call goes on where it stopped.
+    """
+    recipe = resolve_hardware(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
+    place = Path(out) if out is not None else Path("runs") / recipe.name
+    shared = Store(Path(store) if store is not None else place.parent)
+    requested = requested_pairs(recipe, arms, seeds)
+    with open_run_folder(place, recipe) as folder:
+        pairs = _with_earlier_pairs(folder, requested)
+        folder.log("started", arms=sorted({arm for arm, _ in pairs}), seeds=sorted({seed for _, seed in pairs}))
+        domains = read_domains(recipe, shared)
+        audited = audit_domains(recipe, domains, place / "audit.json")
+        data = prepare_domains(recipe, audited.domains, shared)
+        add_skipped(place / "audit.json", data.skipped)
+        target = data.manifests[recipe.target.name]
+        _write_splits(place, target.table)
+        plan = plan_chain(recipe, data.manifests, pairs, shared)
+        trained = train_chain(plan, data.images, shared)
+        predictions = predict_chain(plan, target, data.images[recipe.target.name], shared)
+        metrics = evaluate_predictions(predictions, positive=recipe.evaluation.positive, unit=recipe.evaluation.unit)
+        metrics["groups_known"] = target.group_column is not None
+        predictions.to_parquet(place / _PREDICTIONS_FILE, index=False)
+        write_json_durably(place / "metrics.json", metrics)
+        draw_run(place, plan, predictions, metrics, shared)
+        deliver_bundle(place / "bundle", recipe, plan, metrics, shared)
+        write_json_durably(place / _PAIRS_FILE, pairs)
+        folder.log("finished", trained=trained)
+    return RunResult(place, predictions, metrics, trained)
+
+
+def requested_pairs(recipe: Recipe, arms: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """The (arm, seed) pairs that a call asks for.
+
+    Raises:
+        InputError: an arm that the recipe does not have.
+    """
+    known = resolve_arms(recipe)
+    for arm in arms:
+        if arm not in known:
+            raise InputError(f"--arm: the recipe {recipe.name} has no arm {arm!r}.{did_you_mean(arm, known)}")
+    return [(arm, seed) for arm in known if not arms or arm in arms for seed in (seeds or recipe.evaluation.seeds)]
+
+
+def _with_earlier_pairs(folder: RunFolder, requested: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    file = folder.path / _PAIRS_FILE
+    earlier = [(arm, seed) for arm, seed in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
+    return [*earlier, *(pair for pair in requested if pair not in earlier)]
+
+
+def _write_splits(folder: Path, table: pd.DataFrame) -> None:
+    table[["path", "unit", "group", "split"]].assign(fold=-1).to_csv(folder / "splits.csv", index=False)

@@ -1,0 +1,230 @@
+"""The recipe: domains, chain, arms, protocol; and what follows from it alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from tlmed.errors import did_you_mean
+from tlmed.recipe.data import DataSettings
+from tlmed.recipe.model import BackboneSettings, ImageSettings
+from tlmed.recipe.protocol import EvaluationSettings, RuntimeSettings
+from tlmed.recipe.settings import Settings
+from tlmed.recipe.training import PRESETS, StrategySettings, TrainingSettings
+from tlmed.recipe.validation import explain
+
+GENERIC_STAGE = "generic"
+NO_WEIGHTS = "none"
+WAIVABLE = ("groups_unknown", "group_overlap", "duplicate", "stage_overlap")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class StageImageSettings(Settings):
+    """What a stage may change of the chain's image form."""
+
+    size: int | None = Field(None, ge=16, le=2048)
+
+
+class StageSettings(Settings):
+    """One step of the chain.
+
+    Attributes:
+        training: over the preset's values.
+        seed: fixes this stage's seed, so that every seed of the run shares it (a generic stage may).
+    """
+
+    name: str
+    data: DataSettings
+    strategy: StrategySettings = StrategySettings()
+    preset: str | None = None
+    training: dict[str, Any] = {}
+    image: StageImageSettings = StageImageSettings()
+    seed: int | None = Field(None, ge=0)
+
+
+class ArmSettings(Settings):
+    """One chain among those compared: its stages, and its starting weights where not the recipe's."""
+
+    stages: tuple[str, ...]
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm with nothing left open."""
+
+    name: str
+    stages: tuple[str, ...]
+    weights: str
+
+
+class Recipe(Settings):
+    """A whole experiment, as written in YAML."""
+
+    name: str
+    image: ImageSettings = ImageSettings()
+    backbone: BackboneSettings
+    weights: str = NO_WEIGHTS
+    allow_unmatched: tuple[str, ...] = ()
+    preset: str = "small-data"
+    training: dict[str, Any] = {}
+    chain: tuple[StageSettings, ...] = Field(min_length=1)
+    arms: dict[str, ArmSettings] | None = None
+    deliver: str | None = None
+    evaluation: EvaluationSettings = EvaluationSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    waive: tuple[str, ...] = ()
+    note: str | None = None
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _plain_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("weights")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        return _checked_weights(value)
+
+    @field_validator("waive")
+    @classmethod
+    def _known_waivers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in value:
+            if kind not in WAIVABLE:
+                raise ValueError(f"unknown waiver {kind!r}.{did_you_mean(kind, WAIVABLE)}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        for name in (self.name, *self.stage_names, *(self.arms or {})):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be a name: letters, digits, '.', '_' and '-' only")
+        if len(set(self.stage_names)) != len(self.stage_names):
+            raise ValueError(f"two stages of the chain have the same name: {', '.join(self.stage_names)}")
+        for stage in self.chain:
+            training_of(self, stage)
+        resolve_arms(self)
+        _ = self.delivered_arm
+        return self
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Names along the chain; the last one is the target."""
+        return tuple(stage.name for stage in self.chain)
+
+    @property
+    def target(self) -> StageSettings:
+        """The last stage."""
+        return self.chain[-1]
+
+    @property
+    def delivered_arm(self) -> str:
+        """The arm that becomes the bundle: the full chain unless `deliver` names another; never the best on test."""
+        arms = resolve_arms(self)
+        if self.deliver is not None:
+            if self.deliver not in arms:
+                raise ValueError(f"deliver: unknown arm {self.deliver!r}.{did_you_mean(self.deliver, arms)}")
+            return self.deliver
+        return max(arms.values(), key=lambda arm: (len(arm.stages), arm.weights != NO_WEIGHTS)).name
+
+    def stage(self, name: str) -> StageSettings:
+        """The stage of that name."""
+        return next(stage for stage in self.chain if stage.name == name)
+
+
+def _checked_weights(value: str) -> str:
+    if value != NO_WEIGHTS and value.partition(":")[0] not in ("file", "stage", "bundle", "hub"):
+        raise ValueError(f"weights {value!r}: write none, file:PATH, stage:NAME, bundle:PATH or hub:ID")
+    return value
+
+
+def training_of(recipe: Recipe, stage: StageSettings) -> TrainingSettings:
+    """The stage's training settings: stage over recipe over preset.
+
+    Raises:
+        ValueError: unknown preset, or settings that do not validate.
+    """
+    preset = stage.preset or recipe.preset
+    if preset not in PRESETS:
+        raise ValueError(f"stage {stage.name!r}: unknown preset {preset!r}.{did_you_mean(preset, PRESETS)}")
+    merged: dict[str, Any] = {}
+    for layer in (PRESETS[preset], recipe.training, stage.training):
+        merged = merge(merged, layer)
+    try:
+        return TrainingSettings.model_validate(merged)
+    except ValidationError as error:
+        raise ValueError(f"training of stage {stage.name!r}: {explain(error, TrainingSettings, merged)}") from error
+
+
+def image_of(recipe: Recipe, stage: StageSettings) -> ImageSettings:
+    """The image form in this stage: the chain's, at the stage's size."""
+    if stage.image.size is None:
+        return recipe.image
+    return recipe.image.model_copy(update={"size": stage.image.size})
+
+
+def resolve_arms(recipe: Recipe) -> dict[str, Arm]:
+    """All arms by name, in the order from the shortest chain to the full one.
+
+    Without `arms` in the recipe: `scratch`, `generic`, `related`, `generic-related`, as far as the chain has the parts.
+
+    Raises:
+        ValueError: an arm names an unknown stage, leaves the target out, or breaks the chain's order.
+    """
+    if recipe.arms is None:
+        return _default_arms(recipe)
+    if not recipe.arms:
+        raise ValueError("arms: name at least one, or leave the key out")
+    order = {name: position for position, name in enumerate(recipe.stage_names)}
+    arms = {}
+    for name, settings in recipe.arms.items():
+        for stage in settings.stages:
+            if stage not in order:
+                raise ValueError(f"arm {name!r}: unknown stage {stage!r}.{did_you_mean(stage, order)}")
+        positions = [order[stage] for stage in settings.stages]
+        if not positions or positions[-1] != len(order) - 1 or positions != sorted(set(positions)):
+            raise ValueError(f"arm {name!r}: its stages must follow the chain's order and end with {recipe.target.name!r}")
+        weights = recipe.weights if settings.weights is None else _checked_weights(settings.weights)
+        arms[name] = Arm(name, settings.stages, weights)
+    return arms
+
+
+def _default_arms(recipe: Recipe) -> dict[str, Arm]:
+    *before, target = recipe.stage_names
+    generic_stages = tuple(name for name in before if name == GENERIC_STAGE)
+    middle = tuple(name for name in before if name != GENERIC_STAGE)
+    has_generic = bool(generic_stages) or recipe.weights != NO_WEIGHTS
+    arms = [Arm("scratch", (target,), NO_WEIGHTS)]
+    if has_generic:
+        arms.append(Arm("generic", (*generic_stages, target), recipe.weights))
+    if middle:
+        arms.append(Arm("related", (*middle, target), NO_WEIGHTS))
+    if has_generic and middle:
+        arms.append(Arm("generic-related", (*generic_stages, *middle, target), recipe.weights))
+    return {arm.name: arm for arm in arms}
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `over` laid on it, nested mappings merged key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+Precision = Literal["float32", "bf16"]
+
+
+def resolved(recipe: Recipe, *, device: str, precision: Precision, workers: int) -> Recipe:
+    """The recipe with every preset written out and every `auto` replaced; loading it again gives the same run."""
+    chain = tuple(
+        stage.model_copy(update={"training": training_of(recipe, stage).model_dump(mode="json")}) for stage in recipe.chain
+    )
+    arms = {arm.name: ArmSettings(stages=arm.stages, weights=arm.weights) for arm in resolve_arms(recipe).values()}
+    runtime = recipe.runtime.model_copy(update={"device": device, "precision": precision, "workers": workers})
+    return recipe.model_copy(update={"chain": chain, "arms": arms, "runtime": runtime, "deliver": recipe.delivered_arm})

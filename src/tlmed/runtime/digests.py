@@ -1,0 +1,68 @@
+"""SHA-256 of files, remembered by path, size and modification time, so that a second run reads no image."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+from tlmed.runtime.progress import track
+from tlmed.runtime.store import Store
+
+_NUM_THREADS = 4  # reading is what takes the time, and hashing lets go of the interpreter lock
+_SCHEMA = """CREATE TABLE IF NOT EXISTS digests
+    (path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, digest TEXT NOT NULL)"""
+
+
+def file_digest(file: Path) -> str:
+    """Return the SHA-256 of a file's bytes, hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class FileDigests:
+    """Digests of files, remembered in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._database = store.root / "digests.sqlite"
+
+    def of(self, files: Sequence[Path]) -> list[str]:
+        """Return the digest of each file, in order; only new or changed files are read.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        self._database.parent.mkdir(parents=True, exist_ok=True)
+        stamps = {}
+        for file in dict.fromkeys(files):
+            status = file.stat()
+            stamps[file] = (status.st_size, status.st_mtime_ns)
+        with closing(sqlite3.connect(self._database, timeout=60)) as database:
+            database.execute(_SCHEMA)
+            known = self._remembered(database, stamps)
+            missing = [file for file in stamps if file not in known]
+            if missing:
+                fresh = _digest_files(missing)
+                rows = [(str(file), *stamps[file], digest) for file, digest in fresh.items()]
+                with database:
+                    database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", rows)
+                known.update(fresh)
+        return [known[file] for file in files]
+
+    @staticmethod
+    def _remembered(database: sqlite3.Connection, stamps: dict[Path, tuple[int, int]]) -> dict[Path, str]:
+        query = "SELECT digest FROM digests WHERE path = ? AND size = ? AND modified_ns = ?"
+        found = {file: database.execute(query, (str(file), *stamp)).fetchone() for file, stamp in stamps.items()}
+        return {file: row[0] for file, row in found.items() if row is not None}
+
+
+def _digest_files(files: Sequence[Path]) -> dict[Path, str]:
+    digests = {}
+    with track("reading files", total=len(files), unit="files") as progress, ThreadPoolExecutor(_NUM_THREADS) as pool:
+        for file, digest in zip(files, pool.map(file_digest, files), strict=True):
+            digests[file] = digest
+            progress.advance()
+    return digests

@@ -1,0 +1,99 @@
+"""What this machine has, found without importing torch (its import takes seconds), and what `auto` becomes on it."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from tlmed.errors import InputError
+from tlmed.recipe.protocol import RuntimeSettings
+from tlmed.recipe.recipe import Precision, Recipe, resolved
+
+_CAPABILITY_MAJOR = 75  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR of the CUDA driver API
+_MAX_WORKERS_FOR_GPU = 8
+
+
+def num_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def cuda_capability() -> int | None:
+    """Major compute capability of the first NVIDIA GPU, or None without driver, GPU, or a torch built for CUDA."""
+    if not _torch_has_cuda():
+        return None
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None  # no driver installed
+    count, major = ctypes.c_int(0), ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return None
+    driver.cuDeviceGetAttribute(ctypes.byref(major), _CAPABILITY_MAJOR, 0)
+    return major.value
+
+
+def _torch_has_cuda() -> bool:
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return False
+    version_file = Path(found.origin).with_name("version.py")
+    values: dict[str, object] = {}
+    exec(compile(version_file.read_text(encoding="utf-8"), str(version_file), "exec"), values)
+    return values.get("cuda") is not None
+
+
+@cache
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 matrices (AVX512-BF16, AMX or Arm's BF16)."""
+    if sys.platform == "linux":
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        answer = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, text=True, check=False)
+        return answer.stdout.strip() == "1"
+    return False
+
+
+def resolve_hardware(recipe: Recipe) -> Recipe:
+    """Replace every `auto` by what this machine has.
+
+    Raises:
+        InputError: the recipe asks for a GPU that is not there.
+    """
+    runtime = recipe.runtime
+    device = _resolve_device(runtime)
+    precision = _resolve_precision(runtime, device)
+    # On a processor the views cost far less than the network, and more processes would only compete with it.
+    workers = min(num_cores(), _MAX_WORKERS_FOR_GPU) if device == "cuda" else 0
+    return resolved(
+        recipe,
+        device=device,
+        precision=precision,
+        workers=workers if runtime.workers == "auto" else runtime.workers,
+    )
+
+
+def _resolve_device(runtime: RuntimeSettings) -> Literal["cpu", "cuda"]:
+    if runtime.device == "cuda" and cuda_capability() is None:
+        raise InputError("runtime.device: cuda, but no NVIDIA GPU that torch can use is here: write auto or cpu.")
+    if runtime.device == "auto":
+        return "cpu" if cuda_capability() is None else "cuda"
+    return runtime.device
+
+
+def _resolve_precision(runtime: RuntimeSettings, device: Literal["cpu", "cuda"]) -> Precision:
+    if runtime.precision != "auto":
+        return runtime.precision
+    has_bf16 = cpu_has_bf16() if device == "cpu" else (cuda_capability() or 0) >= 8
+    return "bf16" if has_bf16 else "float32"

@@ -1,0 +1,79 @@
+"""The folder of one run: who may write into it, and which recipe it belongs to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from tlmed.errors import InputError
+from tlmed.recipe.load import dump_recipe, parse_recipe
+from tlmed.recipe.recipe import Recipe
+from tlmed.runtime.store import write_durably
+
+RECIPE_FILE = "recipe.yaml"
+_LOCK_FILE = ".lock"
+# What does not change a result, and what `--seed` adds to.
+_NOT_IDENTITY = {"runtime": True, "note": True, "evaluation": {"seeds"}, "name": True}
+
+
+class RunFolder:
+    """One run's folder, held by this process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def log(self, event: str, **values: Any) -> None:
+        """Append one line to `log.jsonl`."""
+        entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **values}
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def open_run_folder(path: Path, recipe: Recipe) -> Iterator[RunFolder]:
+    """Hold a run folder for a resolved recipe, which is written into it.
+
+    Raises:
+        InputError: another process is running there, or the folder belongs to another recipe.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path / _LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{path}: another run is working in this folder; wait for it, or choose another --out.") from error
+    try:
+        _check_same_recipe(path / RECIPE_FILE, recipe)
+        write_durably(path / RECIPE_FILE, dump_recipe(recipe))
+        yield RunFolder(path)
+    finally:
+        lock.release()
+
+
+def _check_same_recipe(file: Path, recipe: Recipe) -> None:
+    if not file.exists():
+        return
+    before = parse_recipe(yaml.safe_load(file.read_text(encoding="utf-8")), where=str(file))
+    old, new = (_flat(one.model_dump(mode="json", exclude=_NOT_IDENTITY)) for one in (before, recipe))
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    if changed:
+        raise InputError(
+            f"{file.parent} belongs to another recipe (differs in {', '.join(changed[:4])}{' ...' if changed[4:] else ''}): "
+            "choose another --out, or remove that folder; what both share is not trained again."
+        )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {key: item for name, inner in value.items() for key, item in _flat(inner, f"{prefix}{name}.").items()}
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        names = [str(item.get("name", position)) for position, item in enumerate(value)]
+        return _flat(dict(zip(names, value, strict=True)), prefix)
+    return {prefix.rstrip("."): value}

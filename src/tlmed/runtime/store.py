@@ -1,0 +1,167 @@
+"""The content-addressed store: a folder under a key is complete or absent, whatever happens.
+
+Everything costly (trained stages, decoded images, phantoms, class probabilities) is a folder `<root>/<kind>/<key>/` whose key
+is a digest of all that determines its content. It is written under a temporary name, flushed, and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
+
+_TEMPORARY_PREFIX = ".writing-"
+_LOCK_SUFFIX = ".lock"
+_KEY_LENGTH = 32
+
+
+def content_key(value: Any) -> str:
+    """Return a 128-bit hexadecimal key of a JSON-able value; equal values give equal keys on every machine."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:_KEY_LENGTH]
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the names in a folder durable; a no-op where the system has no such call (Windows)."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def flush_file(path: Path) -> None:
+    """Make a file's content durable."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def write_durably(path: Path, content: bytes | str) -> None:
+    """Replace a file so that after a crash either the old or the new content is there, never a part.
+
+    Raises:
+        OSError: disk full or not writable; the temporary file is then gone and the old content still there.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = path.with_name(f"{_TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    flush_folder(path.parent)
+
+
+def write_json_durably(path: Path, value: Any) -> None:
+    """Write JSON for people and machines: indented, keys in the order given, no NaN."""
+    write_durably(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+class Store:
+    """The folder that holds content-addressed results.
+
+    Args:
+        root: created when something is first written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def folder(self, kind: str, key: str) -> Path:
+        """Where a result is, or would be."""
+        return self.root / kind / key
+
+    def work_folder(self, kind: str, key: str) -> Path:
+        """Where unfinished work on a result keeps what it needs to resume."""
+        return self.root / kind / f"{key}.work"
+
+    def is_complete(self, kind: str, key: str) -> bool:
+        """Whether the result is there; a folder under its final name is complete by construction."""
+        return self.folder(kind, key).is_dir()
+
+    @contextlib.contextmanager
+    def lock(self, kind: str, key: str) -> Iterator[None]:
+        """Hold the right to write one result; waits, and says so, while another process has it."""
+        parent = self.root / kind
+        parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(parent / f"{key}{_LOCK_SUFFIX}")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("waiting: another process is making %s/%s in %s", kind, key, self.root)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def publish(self, kind: str, key: str) -> Iterator[Path]:
+        """Yield a temporary folder that becomes the result when the block ends without an exception.
+
+        Waits for another process that is writing the same result; when that one has finished meanwhile, what is
+        written here is discarded: equal keys mean equal content.
+
+        Raises:
+            OSError: disk full or not writable; the temporary folder is then gone.
+        """
+        with self.lock(kind, key):
+            final = self.folder(kind, key)
+            temporary = final.with_name(f"{_TEMPORARY_PREFIX}{key}")
+            shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process: we hold its lock
+            temporary.mkdir(parents=True)
+            try:
+                yield temporary
+                if not final.exists():
+                    self._finish(temporary, final)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+    @staticmethod
+    def _finish(temporary: Path, final: Path) -> None:
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                flush_file(path)
+        flush_folder(temporary)
+        temporary.rename(final)
+        flush_folder(final.parent)
+
+    def entries(self, kind: str) -> list[str]:
+        """Keys of the complete results of one kind, sorted."""
+        parent = self.root / kind
+        if not parent.is_dir():
+            return []
+        return sorted(
+            path.name
+            for path in parent.iterdir()
+            if path.is_dir() and not path.name.startswith(_TEMPORARY_PREFIX) and not path.name.endswith(".work")
+        )
+
+    def leftovers(self) -> list[Path]:
+        """Temporary and unfinished folders that killed processes left behind."""
+        if not self.root.is_dir():
+            return []
+        return sorted(
+            path
+            for kind in self.root.iterdir()
+            if kind.is_dir()
+            for path in kind.iterdir()
+            if path.is_dir() and (path.name.startswith(_TEMPORARY_PREFIX) or path.name.endswith(".work"))
+        )

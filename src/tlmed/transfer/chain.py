@@ -1,0 +1,42 @@
+"""The chain, stage after stage: train what the store does not hold yet."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+
+from tlmed.data.prepare import PreparedImages
+from tlmed.runtime.store import Store
+from tlmed.transfer.plan import STAGES, ChainPlan
+
+log = logging.getLogger(__name__)
+
+
+def train_chain(plan: ChainPlan, images: Mapping[str, PreparedImages], store: Store) -> list[str]:
+    """Train every missing stage of a plan and return the keys of those trained here.
+
+    Args:
+        plan: parents stand before children.
+        images: prepared images by stage name.
+        store: receives `stages/<key>/`; a stage that another process is training is waited for.
+
+    Raises:
+        InputError: weights that do not fit, a non-finite loss.
+        Stopped: after a stop signal; the same call goes on where it stopped.
+    """
+    missing = plan.missing(store)
+    if not missing:
+        return []
+    from tlmed.transfer.stage import train_stage  # imports torch, which a cached run does not need
+
+    trained = []
+    for number, task in enumerate(missing, start=1):
+        log.info("training %d of %d: %s, seed %d", number, len(missing), " -> ".join(t.stage.name for t in task.lineage()), task.seed)
+        with store.publish(STAGES, task.key) as folder:
+            if store.is_complete(STAGES, task.key):
+                continue  # another process finished it while this one waited
+            train_stage(task, images[task.stage.name], store, folder)
+        shutil.rmtree(store.work_folder(STAGES, task.key), ignore_errors=True)
+        trained.append(task.key)
+    return trained

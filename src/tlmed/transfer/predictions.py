@@ -1,0 +1,72 @@
+"""The trained chains' class probabilities of val and test images, kept in the store so that no run computes them twice."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tlmed.data.manifest import Manifest
+from tlmed.data.prepare import PreparedImages
+from tlmed.runtime.progress import track
+from tlmed.runtime.store import Store, content_key, write_durably
+from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
+
+PREDICTIONS = "predictions"
+_PREDICTED_SPLITS = ("val", "test")
+_NO_FOLD = -1
+
+
+def predict_chain(plan: ChainPlan, target: Manifest, images: PreparedImages, store: Store) -> pd.DataFrame:
+    """Return the predictions table of every (arm, seed) of a plan.
+
+    Returns:
+        A row an image, arm and seed: path, unit, group, label, split, arm, seed, fold (-1), and p_<class>, softmax
+        before calibration.
+    """
+    table = target.table[target.table["split"].isin(_PREDICTED_SPLITS)].reset_index(drop=True)
+    parts = []
+    for (arm, seed), key in plan.last.items():
+        task = plan.tasks[key]
+        probabilities = _probabilities(task, table, images, store)
+        part = table[["path", "unit", "group", "label", "split"]].assign(arm=arm, seed=seed, fold=_NO_FOLD)
+        for position, name in enumerate(task.classes):
+            part[f"p_{name}"] = probabilities[:, position]
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _probabilities(task: StageTask, table: pd.DataFrame, images: PreparedImages, store: Store) -> np.ndarray:
+    """Return (N, K) probabilities of the table's rows, from the store where they are known."""
+    digests = table["digest"].tolist()
+    key = content_key({"stage": task.key, "digests": digests})
+    file = store.folder(PREDICTIONS, key) / "probabilities.npy"
+    if not file.exists():
+        with store.publish(PREDICTIONS, key) as folder:
+            _write_array(folder / file.name, _compute(task, table, images, store))
+            write_durably(folder / "stage", task.key)
+    probabilities: np.ndarray = np.load(file)
+    return probabilities
+
+
+def _write_array(file: Path, values: np.ndarray) -> None:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    write_durably(file, stream.getvalue())
+
+
+def _compute(task: StageTask, table: pd.DataFrame, images: PreparedImages, store: Store) -> np.ndarray:
+    from tlmed.data.loaders import LabelledImages
+    from tlmed.evaluation.predict import predict_logits, softmax
+    from tlmed.runtime.device import launch
+    from tlmed.transfer.stage import load_stage
+
+    fabric = launch(task.recipe.runtime)
+    classifier = load_stage(task, store.folder(STAGES, task.key)).to(fabric.device)
+    rows = np.array([images.row_of[digest] for digest in table["digest"]], dtype=np.int64)
+    unlabelled = LabelledImages(images.pixels, rows, np.zeros(len(rows), dtype=np.int64), table["path"].tolist())
+    description = f"predicting {len(rows)} images ({' -> '.join(t.stage.name for t in task.lineage())}, seed {task.seed})"
+    with track(description, total=len(rows)) as progress:
+        return softmax(predict_logits(classifier, unlabelled, fabric.device, progress.advance))

@@ -1,0 +1,17 @@
+"""All strategies by the name that recipes use."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tlmed.recipe.training import StrategyKind, StrategySettings, TrainingSettings
+from tlmed.transfer.finetune import Finetune
+from tlmed.transfer.linear_probe import LinearProbe
+from tlmed.transfer.strategy import Strategy
+
+STRATEGIES: dict[StrategyKind, type[Finetune]] = {"finetune": Finetune, "linear-probe": LinearProbe}
+
+
+def create_strategy(settings: StrategySettings, training: TrainingSettings, class_weights: Tensor | None) -> Strategy:
+    """Return the strategy that a stage names."""
+    return STRATEGIES[settings.kind](training, class_weights)
