@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from tlmed.delivery import deliver_bundle
+from tlmed.data.manifest import Manifest
 from tlmed.domains import add_skipped, audit_domains, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
 from tlmed.evaluation.evaluate import evaluate_predictions
@@ -22,7 +23,7 @@ from tlmed.runtime.hardware import resolve_hardware
 from tlmed.runtime.run_folder import RunFolder, open_run_folder
 from tlmed.runtime.store import Store, write_json_durably
 from tlmed.transfer.chain import train_chain
-from tlmed.transfer.plan import plan_chain
+from tlmed.transfer.plan import STAGES, ChainPlan, plan_chain
 from tlmed.transfer.predictions import predict_chain
 
 log = logging.getLogger(__name__)
@@ -70,8 +71,7 @@ def run(
         Stopped: after a stop signal; the same call goes on where it stopped.
     """
     recipe = resolve_hardware(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
-    place = Path(out) if out is not None else Path("runs") / recipe.name
-    shared = Store(Path(store) if store is not None else place.parent)
+    place, shared = _places(recipe, out, store)
     requested = requested_pairs(recipe, arms, seeds)
     with open_run_folder(place, recipe) as folder:
         pairs = _with_earlier_pairs(folder, requested)
@@ -94,6 +94,39 @@ def run(
         write_json_durably(place / _PAIRS_FILE, pairs)
         folder.log("finished", trained=trained)
     return RunResult(place, predictions, metrics, trained)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """What a run would do.
+
+    Attributes:
+        domains: by stage, audited and mended; images that turn out unreadable are still in.
+    """
+
+    domains: dict[str, Manifest]
+    plan: ChainPlan
+    store: Store
+
+
+def plan_run(
+    recipe: Recipe,
+    *,
+    out: Path | str | None = None,
+    store: Path | str | None = None,
+    arms: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> PlannedRun:
+    """Lay a run out without training or decoding; arguments and errors as in `run`."""
+    recipe = resolve_hardware(recipe)
+    _, shared = _places(recipe, out, store)
+    domains = audit_domains(recipe, read_domains(recipe, shared), file=None).domains
+    return PlannedRun(domains, plan_chain(recipe, domains, requested_pairs(recipe, arms, seeds), shared), shared)
+
+
+def _places(recipe: Recipe, out: Path | str | None, store: Path | str | None) -> tuple[Path, Store]:
+    place = Path(out) if out is not None else Path("runs") / recipe.name
+    return place, Store(Path(store) if store is not None else place.parent)
 
 
 def requested_pairs(recipe: Recipe, arms: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:

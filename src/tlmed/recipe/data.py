@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,7 @@ class DataSettings(Settings):
         manifest: CSV or Parquet table, a row per image.
         folder: folder of class folders, or one that holds a `manifest.csv`.
         phantom: built-in synthetic images.
+        group_pattern: regular expression whose first bracket is the group (patient) in each path, where no column says it.
         duplicates: `drop` keeps one of several identical files, in the order test, val, train, and drops a set
             whose labels contradict each other whole.
         on_leak: `drop_train` takes the offending rows out of training; the default stops.
@@ -45,6 +47,7 @@ class DataSettings(Settings):
     manifest: Path | None = None
     folder: Path | None = None
     phantom: PhantomSettings | None = None
+    group_pattern: str | None = None
     duplicates: Literal["keep", "drop"] = "keep"
     on_leak: Literal["fail", "drop_train"] = "fail"
     on_bad_image: Literal["fail", "skip"] = "fail"
@@ -55,4 +58,11 @@ class DataSettings(Settings):
         given = [name for name in ("manifest", "folder", "phantom") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of manifest, folder, phantom (given: {', '.join(given) or 'none'})")
+        if self.group_pattern is not None:
+            try:
+                num_brackets = re.compile(self.group_pattern).groups
+            except re.error as error:
+                raise ValueError(f"group_pattern is not a regular expression: {error}") from error
+            if num_brackets < 1:
+                raise ValueError("group_pattern needs a bracket around the id, as in '(patient\\d+)'")
         return self

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tlmed.errors import InputError
+from tlmed.recipe.load import parse_recipe
+from tlmed.recipe.recipe import Recipe, resolved
+from tlmed.runtime.run_folder import open_run_folder
+
+
+def recipe(**changes: object) -> Recipe:
+    content = {
+        "name": "example",
+        "backbone": "resnet18",
+        "chain": [{"name": "target", "data": {"phantom": {"kind": "chest-target"}}}],
+    }
+    return resolved(parse_recipe({**content, **changes}, "test"), device="cpu", precision="float32", workers=0)
+
+
+def test_another_recipe_is_refused_and_the_key_is_named(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path, recipe()):
+        pass
+    with pytest.raises(InputError, match=r"chain\.target\.training\.epochs"), open_run_folder(tmp_path, recipe(training={"epochs": 2})):
+        pass
+
+
+def test_more_seeds_and_other_workers_are_the_same_recipe(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path, recipe()):
+        pass
+    changed = recipe(evaluation={"seeds": [0, 1]}, runtime={"workers": 2})
+    with open_run_folder(tmp_path, changed) as folder:
+        folder.log("seen", value=1)
+    assert json.loads((tmp_path / "log.jsonl").read_text())["value"] == 1
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path, recipe()), pytest.raises(InputError, match="another run"), open_run_folder(tmp_path, recipe()):
+        pass

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import errno
+import threading
+from pathlib import Path
+
+import pytest
+
+from tlmed.runtime.store import Store, content_key, write_durably
+
+
+def test_equal_values_have_equal_keys_whatever_the_order() -> None:
+    assert content_key({"a": 1, "b": [1.5, "x"]}) == content_key({"b": [1.5, "x"], "a": 1})
+    assert content_key({"a": 1}) != content_key({"a": 2})
+
+
+def test_publish_is_complete_or_absent(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(RuntimeError, match="half way"), store.publish("stages", "k") as folder:
+        (folder / "part").write_text("x")
+        raise RuntimeError("half way")
+    assert not store.is_complete("stages", "k")
+    assert store.leftovers() == []
+    with store.publish("stages", "k") as folder:
+        (folder / "file").write_text("whole")
+    assert (store.folder("stages", "k") / "file").read_text() == "whole"
+    assert store.entries("stages") == ["k"]
+
+
+def test_what_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    left = tmp_path / "stages" / ".writing-k"
+    left.mkdir(parents=True)
+    (left / "old").write_text("x")
+    assert store.leftovers() == [left]
+    with store.publish("stages", "k") as folder:
+        (folder / "new").write_text("y")
+    assert [file.name for file in store.folder("stages", "k").iterdir()] == ["new"]
+
+
+def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
+    order = []
+    started = threading.Event()
+
+    def second() -> None:
+        started.wait()
+        with Store(tmp_path).publish("stages", "k"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with Store(tmp_path).publish("stages", "k"):
+        started.set()
+        thread.join(timeout=0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_full_disk_leaves_the_old_content_and_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "state"
+    write_durably(file, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tlmed.runtime.store.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_durably(file, "new")
+    assert file.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
