@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def _read_one(recipe: Recipe, stage: StageSettings, store: Store) -> Manifest:
         unit=evaluation.unit if is_target else "image",
         name=stage.name,
     )
+    if stage.data.group_pattern is not None:
+        domain = group_by_pattern(domain, stage.data.group_pattern)
     if stage.data.use == "all" or (is_target and protocol.split == "holdout"):
         domain = domain.with_table(domain.table.assign(split=None))
     return complete_splits(
@@ -78,6 +81,22 @@ def _read_one(recipe: Recipe, stage: StageSettings, store: Store) -> Manifest:
         seed=protocol.seed,
         needs_test=is_target,
     )
+
+
+def group_by_pattern(domain: Manifest, pattern: str) -> Manifest:
+    """Take each image's group from its path.
+
+    Raises:
+        InputError: a path that the pattern does not match.
+    """
+    groups = domain.table["path"].str.extract(pattern, flags=re.IGNORECASE)[0]
+    if groups.isna().any():
+        example = domain.table.loc[groups.isna(), "path"].iloc[0]
+        raise InputError(
+            f"{domain.name}: group_pattern {pattern!r} does not match {int(groups.isna().sum())} of {len(groups)} paths, such as "
+            f"{example}; widen the pattern, or add a `patient` column."
+        )
+    return replace(domain, table=domain.table.assign(group=groups), group_column="group_pattern")
 
 
 def _check_target(recipe: Recipe, target: Manifest) -> None:

@@ -13,18 +13,19 @@ import pandas as pd
 
 from tlmed.delivery import deliver_bundle
 from tlmed.data.manifest import Manifest
-from tlmed.domains import add_skipped, audit_domains, prepare_domains, read_domains
+from tlmed.domains import PreparedDomains, add_skipped, audit_domains, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
 from tlmed.evaluation.evaluate import evaluate_predictions
 from tlmed.recipe.load import load_recipe
 from tlmed.recipe.recipe import Recipe, resolve_arms
 from tlmed.report.run_figures import draw_run
 from tlmed.runtime.hardware import resolve_hardware
+from tlmed.runtime.inventory import record_references
 from tlmed.runtime.run_folder import RunFolder, open_run_folder
 from tlmed.runtime.store import Store, write_json_durably
 from tlmed.transfer.chain import train_chain
-from tlmed.transfer.plan import STAGES, ChainPlan, plan_chain
-from tlmed.transfer.predictions import predict_chain
+from tlmed.transfer.plan import ChainPlan, plan_chain
+from tlmed.transfer.predictions import PREDICTIONS, predict_chain, predicted_stage
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def run(
         draw_run(place, plan, predictions, metrics, shared)
         deliver_bundle(place / "bundle", recipe, plan, metrics, shared)
         write_json_durably(place / _PAIRS_FILE, pairs)
+        record_references(place, _references(recipe, plan, data, shared))
         folder.log("finished", trained=trained)
     return RunResult(place, predictions, metrics, trained)
 
@@ -146,6 +148,17 @@ def _with_earlier_pairs(folder: RunFolder, requested: Sequence[tuple[str, int]])
     file = folder.path / _PAIRS_FILE
     earlier = [(arm, seed) for arm, seed in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
     return [*earlier, *(pair for pair in requested if pair not in earlier)]
+
+
+def _references(recipe: Recipe, plan: ChainPlan, data: PreparedDomains, store: Store) -> dict[str, list[str]]:
+    """What in the store this run would need again."""
+    phantoms = [name for name in data.manifests if recipe.stage(name).data.phantom is not None]
+    return {
+        "stages": list(plan.tasks),
+        "images": [one.key for one in data.images.values()],
+        "predictions": [key for key in store.entries(PREDICTIONS) if predicted_stage(store, key) in plan.tasks],
+        "phantoms": [data.manifests[name].root.name for name in phantoms],
+    }
 
 
 def _write_splits(folder: Path, table: pd.DataFrame) -> None:

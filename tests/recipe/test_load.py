@@ -47,7 +47,7 @@ def test_stage_wins_over_recipe_and_recipe_over_preset(recipe_file: Path) -> Non
 
 
 def test_variables_are_expanded_and_a_missing_one_is_named(recipe_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe_file.write_text(RECIPE.replace("related/manifest.csv", "${MY_IMAGES}/m.csv"))
+    recipe_file.write_text(RECIPE.replace("related/manifest.csv", '"${MY_IMAGES}/m.csv"'))
     monkeypatch.setenv("MY_IMAGES", "/somewhere")
     assert load_recipe(recipe_file).chain[0].data.manifest == Path("/somewhere/m.csv")
     monkeypatch.delenv("MY_IMAGES")

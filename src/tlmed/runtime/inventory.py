@@ -11,7 +11,7 @@ from pathlib import Path
 from tlmed.runtime.store import Store, write_json_durably
 
 REFERENCES_FILE = "references.json"
-KINDS = ("stages", "predictions", "images", "phantoms")
+KINDS = ("stages", "images", "predictions", "phantoms")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
 PREDICTIONS = "predictions"
 _PREDICTED_SPLITS = ("val", "test")
 _NO_FOLD = -1
+_STAGE_FILE = "stage"
 
 
 def predict_chain(plan: ChainPlan, target: Manifest, images: PreparedImages, store: Store) -> pd.DataFrame:
@@ -38,6 +39,11 @@ def predict_chain(plan: ChainPlan, target: Manifest, images: PreparedImages, sto
     return pd.concat(parts, ignore_index=True)
 
 
+def predicted_stage(store: Store, key: str) -> str:
+    """The key of the stage that a stored prediction came from."""
+    return (store.folder(PREDICTIONS, key) / _STAGE_FILE).read_text(encoding="utf-8")
+
+
 def _probabilities(task: StageTask, table: pd.DataFrame, images: PreparedImages, store: Store) -> np.ndarray:
     """Return (N, K) probabilities of the table's rows, from the store where they are known."""
     digests = table["digest"].tolist()
@@ -46,7 +52,7 @@ def _probabilities(task: StageTask, table: pd.DataFrame, images: PreparedImages,
     if not file.exists():
         with store.publish(PREDICTIONS, key) as folder:
             _write_array(folder / file.name, _compute(task, table, images, store))
-            write_durably(folder / "stage", task.key)
+            write_durably(folder / _STAGE_FILE, task.key)
     probabilities: np.ndarray = np.load(file)
     return probabilities
 
