@@ -67,7 +67,7 @@ def create_classifier(
         backbone: which network.
         image: its size and number of channels.
         num_classes: K, two or more.
-        mean, std: of pixels in [0, 1], one value or three; a grey model takes the average of three. Default: ImageNet's.
+        mean, std: of pixels in [0, 1], one value or three (a grey model takes their average). Default: ImageNet's.
 
     Raises:
         InputError: see `create_backbone`.

@@ -1,4 +1,4 @@
-"""Where starting weights come from: a file, a stage, a bundle, an imported hub model. Imports no torch, uses no network."""
+"""Where starting weights come from: a file, a stage, a bundle, an imported hub model. No torch, no network."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def find_weights(spec: str, *, store_root: Path) -> WeightSource | None:
     """Find starting weights on this machine.
 
     Args:
-        spec: `none`, `file:PATH`, `bundle:PATH` or `hub:ID`, paths absolute; `stage:NAME` needs the chain's knowledge of
-            stages and is found there.
+        spec: `none`, `file:PATH`, `bundle:PATH` or `hub:ID`, paths absolute; `stage:NAME` needs the chain's
+            knowledge of stages and is found there.
         store_root: the store, in which imported weights lie.
 
     Returns:
@@ -82,8 +82,8 @@ def find_weights(spec: str, *, store_root: Path) -> WeightSource | None:
         path = _import_folder(name, store_root) / _MODEL
         if not path.is_file():
             raise InputError(
-                f"weights {spec}: not in the store {store_root}, and no network is used; fetch the file elsewhere and run "
-                f"`tlmed weights import FILE --as {spec} --licence L`."
+                f"weights {spec}: not in the store {store_root}, and no network is used; fetch the file elsewhere "
+                f"and run `tlmed weights import FILE --as {spec} --licence L`."
             )
         return _from_file(path, spec, kind)
     if kind == "stage":
@@ -132,9 +132,16 @@ def import_weights(
     """
     kind, _, hub_id = name.partition(":")
     if kind != "hub":
-        raise InputError(f"weights import --as {name!r}: write hub:ID, as in hub:timm/vit_tiny_patch16_224.augreg_in21k.")
+        raise InputError(
+            f"weights import --as {name!r}: write hub:ID, as in hub:timm/vit_tiny_patch16_224.augreg_in21k."
+        )
     final = _import_folder(hub_id, store_root)
-    card = {"origin": file.name, "licence": licence, "mean": _values(mean, "mean", file), "std": _values(std, "std", file)}
+    card = {
+        "origin": file.name,
+        "licence": licence,
+        "mean": _values(mean, "mean", file),
+        "std": _values(std, "std", file),
+    }
     with Store(store_root).publish(_STORE_KIND, final.name) as folder:
         _write_safetensors(_existing(file, f"file:{file}"), folder / _MODEL)
         digest = file_digest(folder / _MODEL)
@@ -158,7 +165,9 @@ def list_weights(store_root: Path) -> list[WeightSource]:
 
 def _import_folder(hub_id: str, store_root: Path) -> Path:
     if not _HUB_ID.fullmatch(hub_id):
-        raise InputError(f"weights 'hub:{hub_id}': an id has letters, digits, '.', '_', single '-', and '/' between its parts.")
+        raise InputError(
+            f"weights 'hub:{hub_id}': an id has letters, digits, '.', '_', single '-', and '/' between its parts."
+        )
     return Store(store_root).folder(_STORE_KIND, hub_id.replace("/", "--"))
 
 
@@ -245,7 +254,9 @@ def _values(value: Any, name: str, where: Path) -> tuple[float, ...] | None:
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
     fits = len(numbers) in (1, 3) and all(isinstance(number, int | float) for number in numbers)
     if not fits or (name == "std" and min(numbers) <= 0):
-        raise InputError(f"{where}: {name} takes one number or three{', positive' if name == 'std' else ''}, not {value}.")
+        raise InputError(
+            f"{where}: {name} takes one number or three{', positive' if name == 'std' else ''}, not {value}."
+        )
     return tuple(float(number) for number in numbers)
 
 

@@ -27,6 +27,7 @@ _NESTED = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model")
 # torch.compile and DistributedDataParallel put their names in front, in either order.
 _WRAPPERS = ("_orig_mod.", "module.")
 _BACKBONE, _HEAD = "backbone.", "head."
+_PARTS = ("weight", "bias")
 # Older files lack this count of batches, which has no effect on what a batch norm with a momentum computes.
 _COUNTER = "num_batches_tracked"
 _NUM_SHOWN = 4
@@ -75,17 +76,19 @@ def load_weights(
     target = classifier.backbone.state_dict()
     fitted = _fit(body, classifier.backbone, target)
     _check(fitted, target, source, allow_unmatched)
-    loaded = {_BACKBONE + name: value for name, value in fitted.items() if name in target and value.shape == target[name].shape}
+    fitting = [name for name in fitted if name in target and fitted[name].shape == target[name].shape]
+    loaded = {_BACKBONE + name: fitted[name] for name in fitting}
     if keep_head and _shapes(head) == _shapes(classifier.head.state_dict()):
         loaded.update({_HEAD + name: value for name, value in head.items()})
         head = {}
     whole = classifier.state_dict()
     classifier.load_state_dict({**whole, **loaded})
+    left_out = [*(fitted.keys() - fitting), *(_HEAD + name for name in head)]
     return LoadReport(
         num_loaded=len(loaded),
-        num_resampled=sum(name in body and body[name].shape != fitted[name].shape for name in fitted if _BACKBONE + name in loaded),
+        num_resampled=sum(name in body and body[name].shape != fitted[name].shape for name in fitting),
         new=tuple(sorted(whole.keys() - loaded.keys())),
-        unmatched=tuple(sorted([name for name in fitted if _BACKBONE + name not in loaded] + [_HEAD + name for name in head])),
+        unmatched=tuple(sorted(left_out)),
     )
 
 
@@ -123,12 +126,10 @@ def read_state(path: Path) -> State:
             raise InputError(f"{path} is not a safetensors file: {error}.") from error
     else:
         content = _read_pickle(path)
-    while isinstance(content, Mapping) and (key := next((k for k in _NESTED if isinstance(content.get(k), Mapping)), None)):
-        content = content[key]
-    tensors = {} if not isinstance(content, Mapping) else {k: v for k, v in content.items() if isinstance(v, Tensor)}
+    tensors = _innermost_tensors(content)
     if not tensors:
         raise InputError(f"{path} holds no weights; give a file with a state dict.")
-    return {_unwrapped(str(name)): value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    return {_unwrapped(name): value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def _read_pickle(path: Path) -> Any:
@@ -141,6 +142,16 @@ def _read_pickle(path: Path) -> Any:
         ) from error
 
 
+def _innermost_tensors(content: Any) -> State:
+    """Return the tensors of a state dict, which may lie inside a checkpoint beside counts and optimiser states."""
+    if not isinstance(content, Mapping):
+        return {}
+    for key in _NESTED:
+        if isinstance(content.get(key), Mapping):
+            return _innermost_tensors(content[key])
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
 def _unwrapped(name: str) -> str:
     while name.startswith(_WRAPPERS):
         name = name.partition(".")[2]
@@ -149,13 +160,14 @@ def _unwrapped(name: str) -> str:
 
 def _split_head(state: State, backbone: nn.Module) -> tuple[State, State]:
     """Part the names into the backbone's, and the head's `weight` and `bias`, or whatever it consists of."""
+    body, head = state, {}
     if any(name.startswith(_BACKBONE) for name in state):
         head = {name.removeprefix(_HEAD): value for name, value in state.items() if name.startswith(_HEAD)}
-        return {name.removeprefix(_BACKBONE): value for name, value in state.items() if not name.startswith(_HEAD)}, head
+        body = {name.removeprefix(_BACKBONE): value for name, value in state.items() if not name.startswith(_HEAD)}
     stated = _as_tuple(_config(backbone).get("classifier"))
-    names = {f"{one}.{part}": f"{one}.{part}" if len(stated) > 1 else part for one in stated for part in ("weight", "bias")}
-    head = {names[name]: value for name, value in state.items() if name in names}
-    return {name: value for name, value in state.items() if name not in names}, head
+    names = {f"{one}.{part}": part if len(stated) == 1 else f"{one}.{part}" for one in stated for part in _PARTS}
+    foreign_head = {names[name]: value for name, value in body.items() if name in names}
+    return {name: value for name, value in body.items() if name not in names}, head or foreign_head
 
 
 def _fit(body: State, backbone: nn.Module, target: Mapping[str, Tensor]) -> State:
@@ -180,7 +192,7 @@ def _fit(body: State, backbone: nn.Module, target: Mapping[str, Tensor]) -> Stat
 
 
 def _fit_stem(weight: Tensor, target: Tensor) -> Tensor:
-    """Bring a stem `(O, I, H, W)` from three channels to one by summing, or from one to three by sharing out equally."""
+    """Bring a stem `(O, I, H, W)` from three channels to one by summing, or from one to three in equal shares."""
     if weight.ndim == 4 and weight.shape[1] == 3 * target.shape[1]:
         adapted: Tensor = adapt_input_conv(1, weight)
         return adapted
@@ -206,9 +218,10 @@ def _check(fitted: State, target: Mapping[str, Tensor], source: WeightSource, al
         _listed("the shape differs of", shapes),
     ]
     if missing or excess or misshapen:
+        described = "; ".join(fault for fault in faults if fault)
         raise WeightsMismatch(
-            f"weights {source.spec} do not fit the backbone: {'; '.join(fault for fault in faults if fault)}. Take the backbone, "
-            "patch_size and depth that they were trained with, or list names in allow_unmatched that may stay random."
+            f"weights {source.spec} do not fit the backbone: {described}. Take the backbone, patch_size and depth "
+            "that they were trained with, or list names in allow_unmatched that may stay random."
         )
 
 
@@ -220,7 +233,7 @@ def _listed(what: str, names: Sequence[str]) -> str:
 
 
 def _config(backbone: nn.Module) -> dict[str, Any]:
-    """timm's description of the published network: names of its classifier and of its first convolution."""
+    """Return timm's description of the published network: names of its classifier and of its first convolution."""
     config: dict[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
     return config
 

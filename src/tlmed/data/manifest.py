@@ -1,0 +1,130 @@
+"""The manifest: one table, a row an image; the only form in which data sets reach the rest of the code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tlmed.errors import InputError, did_you_mean
+
+GROUP_COLUMNS = ("group", "patient", "study", "series")
+SPLITS = ("train", "val", "test")
+KNOWN_COLUMNS = ("path", "label", "patient", "study", "series", "slice", "split", "source", "time", "group")
+_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_NUM_NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """A validated data set.
+
+    Attributes:
+        name: for messages.
+        root: folder that relative paths start from.
+        table: path (as written), file (absolute), label, group, unit, split, then every other column as it was read.
+        group_column: what `group` was taken from; None when unknown, and then each image is its own group.
+    """
+
+    name: str
+    root: Path
+    table: pd.DataFrame
+    group_column: str | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, verbatim and sorted; empty without labels."""
+        return tuple(sorted(self.table["label"].dropna().unique()))
+
+    def with_table(self, table: pd.DataFrame) -> Manifest:
+        """The same data set with another table."""
+        return replace(self, table=table)
+
+
+def validate_manifest(raw: pd.DataFrame, *, name: str, root: Path, group: str | None = None, unit: str = "image") -> Manifest:
+    """Check a table of strings (missing: NaN) and fill in file, group and unit.
+
+    Args:
+        raw: as read; its index counts rows from 0, and messages name line numbers of a CSV file (header = line 1).
+        group: column that says what is independent; default: the first of group, patient, study, series.
+        unit: `image`, or the column that a decision is about.
+
+    Raises:
+        InputError: names row and column, and says what to do.
+    """
+    if "path" not in raw.columns:
+        raise InputError(f"{name}: no column 'path'; the columns are {', '.join(map(str, raw.columns))}. Name the one with the files 'path'.")
+    if raw.empty:
+        raise InputError(f"{name}: no rows; a manifest needs a row an image.")
+    table = pd.DataFrame({"path": raw["path"]})
+    _refuse_rows(name, "path", table["path"].isna(), "is empty")
+    _refuse_rows(name, "path", table["path"].duplicated(keep=False), "stands more than once", table["path"])
+    table["file"] = [str(root / path) for path in table["path"]]
+    _check_files(name, table)
+    table["label"] = raw["label"] if "label" in raw.columns else None
+    if table["label"].notna().any():
+        _refuse_rows(name, "label", table["label"].isna(), "is empty; label every row, or leave the column out")
+    group_column = _group_column(raw, name, group)
+    table["group"] = raw[group_column] if group_column is not None else table["path"]
+    _refuse_rows(name, str(group_column), table["group"].isna(), "is empty; every image needs its group")
+    table["unit"] = _units(raw, name, unit)
+    table["split"] = _splits(raw, name)
+    _check_unit_labels(table, name)
+    rest = [column for column in raw.columns if column not in table.columns]
+    return Manifest(name, root, pd.concat([table, raw[rest]], axis=1).reset_index(drop=True), group_column)
+
+
+def _group_column(raw: pd.DataFrame, name: str, group: str | None) -> str | None:
+    if group is None:
+        return next((column for column in GROUP_COLUMNS if column in raw.columns), None)
+    if group not in raw.columns:
+        raise InputError(f"{name}: no column {group!r} to group by.{did_you_mean(group, map(str, raw.columns))}")
+    return group
+
+
+def _units(raw: pd.DataFrame, name: str, unit: str) -> pd.Series[str]:
+    if unit == "image":
+        return raw["path"]
+    if unit not in raw.columns:
+        raise InputError(f"{name}: no column {unit!r} to take the unit from.{did_you_mean(unit, ['image', *map(str, raw.columns)])}")
+    _refuse_rows(name, unit, raw[unit].isna(), "is empty; every image needs its unit")
+    return raw[unit]
+
+
+def _splits(raw: pd.DataFrame, name: str) -> pd.Series[str]:
+    if "split" not in raw.columns:
+        return pd.Series(None, index=raw.index, dtype=object)
+    splits = raw["split"].str.lower().map(_SPLIT_NAMES)
+    _refuse_rows(name, "split", raw["split"].notna() & splits.isna(), "is not train, val or test", raw["split"])
+    return splits.astype(object).where(splits.notna(), None)
+
+
+def _check_files(name: str, table: pd.DataFrame) -> None:
+    absent = [path for path, file in zip(table["path"], table["file"], strict=True) if not Path(file).is_file()]
+    if absent:
+        raise InputError(f"{name}: {_some(absent)} {'is' if len(absent) == 1 else 'are'} named in the table but not there; restore the files or remove the rows.")
+
+
+def _check_unit_labels(table: pd.DataFrame, name: str) -> None:
+    if table["label"].isna().all() or table["unit"].equals(table["path"]):
+        return
+    num_labels = table.groupby("unit")["label"].nunique()
+    mixed = num_labels.index[num_labels > 1].tolist()
+    if mixed:
+        raise InputError(f"{name}: unit {_some(mixed)} has images of two labels; a decision about a unit needs one label: mend the labels, or choose another unit.")
+
+
+def _refuse_rows(name: str, column: str, wrong: pd.Series[bool], what: str, values: pd.Series[str] | None = None) -> None:
+    rows = np.flatnonzero(wrong.to_numpy())
+    if len(rows):
+        value = f" {values.iloc[rows[0]]!r}" if values is not None else ""
+        lines = ", ".join(str(row + 2) for row in rows[:_NUM_NAMED]) + (" ..." if len(rows) > _NUM_NAMED else "")
+        raise InputError(f"{name}: column '{column}'{value} {what} ({len(rows)} rows; lines {lines}).")
+
+
+def _some(values: Sequence[str]) -> str:
+    more = f" and {len(values) - _NUM_NAMED} more" if len(values) > _NUM_NAMED else ""
+    return ", ".join(map(str, values[:_NUM_NAMED])) + more
