@@ -42,12 +42,13 @@ def bootstrap_by_group(
 ) -> dict[str, Estimate]:
     """Return each metric's mean over seeds and its 95 % percentile interval.
 
-    A resample draws whole groups with replacement, because the units of one patient are alike: of each class as many groups
-    as there are, a group's class being that of most of its units. With several seeds it also draws as many seeds with
-    replacement, so that the interval covers cases and training; with one seed it covers cases alone.
+    A resample draws whole groups with replacement, because the units of one patient are alike: of each class as many
+    groups as there are, a group's class being that of most of its units. With several seeds it also draws as many seeds
+    with replacement, so that the interval covers cases and training; with one seed it covers cases alone.
 
-    There is no interval where fewer than 10 groups hold a class or belong to it, where more than 5 % of the resamples have no
-    value, or where it would have no width (as with an accuracy of 1): the bootstrap then says less than it seems to.
+    There is no interval where fewer than 10 groups hold a class or belong to it, where more than 5 % of the resamples
+    have no value, where it would have no width (as with an accuracy of 1), or where the value itself would lie outside
+    (the calibration error of few units grows by resampling): the bootstrap then says less than it seems to.
 
     Equal groups, classes and `seed` give equal resamples, so that arms are measured on the same ones.
 
@@ -55,13 +56,14 @@ def bootstrap_by_group(
         metrics: by name.
         scored: the same N units, scored by the classifier of each training seed.
         groups: (N,) the group of each unit.
-        num_resamples: 2,000 as percentile intervals need (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
+        num_resamples: percentile intervals need 1,000 or more (Efron & Tibshirani 1993).
         seed: of the resampling.
 
     Raises:
         ValueError: no scores, or scores that are not of the same units.
 
-    Source: percentile interval, Efron & Tibshirani 1993; resampling whole clusters, Field & Welsh, J R Stat Soc B 2007;69:369.
+    Source: percentile interval, Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; resampling of
+    whole clusters, Field & Welsh, J R Stat Soc B 2007;69:369.
     """
     _check_same_units(scored, groups)
     _, group_of_unit = np.unique(groups, return_inverse=True)
@@ -153,7 +155,7 @@ def _estimate(of_seeds: Floats, resampled: Floats) -> Estimate:
         return Estimate(value, None, None)
     low, high = np.quantile(defined, [(1.0 - _LEVEL) / 2.0, (1.0 + _LEVEL) / 2.0])
     # Resamples that agree but for rounding have no width either.
-    if math.isclose(low, high, rel_tol=1e-12, abs_tol=1e-12):
+    if math.isclose(low, high, rel_tol=1e-12, abs_tol=1e-12) or not low <= value <= high:
         return Estimate(value, None, None)
     return Estimate(value, float(low), float(high))
 

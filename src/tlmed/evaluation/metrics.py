@@ -1,11 +1,11 @@
 """Metrics of class probabilities, each one pure function of scored units and many weightings of them at once.
 
-A weighting says how often each unit counts: ones give the metric itself, the counts of a resample its bootstrap value. A
-value that does not exist (a predictive value without predictions, AUROC with one class) is NaN, never a made-up 0.
+A weighting says how often each unit counts: ones give the metric itself, the counts of a resample its bootstrap value.
+A value that does not exist (a predictive value without predictions, AUROC with one class) is NaN, never a made-up 0.
 
-With two classes, sensitivity, specificity, predictive values, F1, AUROC, AUPRC and Brier score are those of the positive
-class. With more, they are macro averages: each class against the rest, then the plain mean over classes, NaN where the
-value of one class does not exist. The Brier score and accuracy have definitions of their own for any number of classes.
+With two classes, sensitivity, specificity, predictive values, F1, AUROC and AUPRC are those of the positive class. With
+more, they are macro averages: each class against the rest, then the plain mean over classes, NaN where the value of one
+class does not exist.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Weights = NDArray[Any]  # (R, N), counts or real numbers, none negative
 
 _NUM_CALIBRATION_BINS = 15
 
@@ -42,8 +44,9 @@ class Scored:
     positive: int | None = None
 
     def __post_init__(self) -> None:
-        if self.probabilities.ndim != 2 or self.probabilities.shape[1] < 2 or self.labels.shape != self.probabilities.shape[:1]:
-            raise ValueError(f"labels {self.labels.shape} and probabilities {self.probabilities.shape} do not fit: (N,), (N, K >= 2)")
+        shape = self.probabilities.shape
+        if len(shape) != 2 or shape[1] < 2 or self.labels.shape != shape[:1]:
+            raise ValueError(f"labels {self.labels.shape} and probabilities {shape} do not fit: (N,), (N, K >= 2)")
         if self.num_classes == 2 and self.positive not in (0, 1):
             raise ValueError("with two classes, positive must be 0 or 1")
 
@@ -77,7 +80,7 @@ class Scored:
         return tuple(_rank(self.labels == index, self.probabilities[:, index]) for index in self.measured_classes)
 
 
-Metric = Callable[[Scored, NDArray[np.generic]], Floats]
+Metric = Callable[[Scored, Weights], Floats]
 
 
 def decide(probabilities: Floats, positive: int | None) -> Integers:
@@ -87,57 +90,57 @@ def decide(probabilities: Floats, positive: int | None) -> Integers:
     """
     if probabilities.shape[1] == 2 and positive is not None:
         is_positive = probabilities[:, positive] > probabilities[:, 1 - positive]
-        return np.where(is_positive, positive, 1 - positive).astype(np.int64)
-    return probabilities.argmax(axis=1).astype(np.int64)
+        return np.where(is_positive, positive, 1 - positive)
+    return probabilities.argmax(axis=1)
 
 
-def accuracy(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def accuracy(scored: Scored, weights: Weights) -> Floats:
     """Share of units whose predicted class is the true one."""
     confusion = _confusion(scored, weights)
     return _ratio(np.trace(confusion, axis1=1, axis2=2), confusion.sum(axis=(1, 2)))
 
 
-def balanced_accuracy(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def balanced_accuracy(scored: Scored, weights: Weights) -> Floats:
     """Mean over classes of the share found (recall); with two classes the mean of sensitivity and specificity."""
     confusion = _confusion(scored, weights)
     return _mean(_ratio(np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2)))
 
 
-def sensitivity(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def sensitivity(scored: Scored, weights: Weights) -> Floats:
     """Share of the diseased that are called so: TP / (TP + FN)."""
     counts = _one_against_rest(scored, weights)
     return _mean(_ratio(counts.true_positives, counts.true_positives + counts.false_negatives))
 
 
-def specificity(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def specificity(scored: Scored, weights: Weights) -> Floats:
     """Share of the healthy that are called so: TN / (TN + FP)."""
     counts = _one_against_rest(scored, weights)
     return _mean(_ratio(counts.true_negatives, counts.true_negatives + counts.false_positives))
 
 
-def ppv(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def ppv(scored: Scored, weights: Weights) -> Floats:
     """Positive predictive value (precision), TP / (TP + FP), at the prevalence of these units."""
     counts = _one_against_rest(scored, weights)
     return _mean(_ratio(counts.true_positives, counts.true_positives + counts.false_positives))
 
 
-def npv(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def npv(scored: Scored, weights: Weights) -> Floats:
     """Negative predictive value, TN / (TN + FN), at the prevalence of these units."""
     counts = _one_against_rest(scored, weights)
     return _mean(_ratio(counts.true_negatives, counts.true_negatives + counts.false_negatives))
 
 
-def f1(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def f1(scored: Scored, weights: Weights) -> Floats:
     """Harmonic mean of sensitivity and PPV: 2 TP / (2 TP + FP + FN)."""
     return _mean(_f1_of_classes(_one_against_rest(scored, weights)))
 
 
-def macro_f1(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def macro_f1(scored: Scored, weights: Weights) -> Floats:
     """Mean of the F1 of all classes, with two classes of both."""
     return _mean(_f1_of_classes(_one_against_rest(scored, weights, tuple(range(scored.num_classes)))))
 
 
-def mcc(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def mcc(scored: Scored, weights: Weights) -> Floats:
     """Correlation of true and predicted class: Matthews' coefficient, with more than two classes Gorodkin's R_K.
 
     NaN where all units are of one class, or all are predicted to be.
@@ -154,7 +157,7 @@ def mcc(scored: Scored, weights: NDArray[np.generic]) -> Floats:
     return _ratio(covariance, np.sqrt(np.where(exists, spread, 0.0)))
 
 
-def auroc(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def auroc(scored: Scored, weights: Weights) -> Floats:
     """Area under the ROC curve: the chance that a diseased unit scores above a healthy one, ties counting one half.
 
     This is the Mann-Whitney statistic with mid-ranks (Hanley and McNeil, Radiology 1982;143:29).
@@ -163,28 +166,28 @@ def auroc(scored: Scored, weights: NDArray[np.generic]) -> Floats:
     return _mean(np.stack([_ranking_auroc(ranking, weights) for ranking in scored.rankings], axis=1))
 
 
-def auprc(scored: Scored, weights: NDArray[np.generic]) -> Floats:
-    """Area under the precision-recall curve as average precision: the mean over the diseased of the precision at their score.
+def auprc(scored: Scored, weights: Weights) -> Floats:
+    """Area under the precision-recall curve as average precision: the mean over the diseased of the PPV at their score.
 
-    No interpolation, which would be too optimistic (Davis and Goadrich, ICML 2006). Units with equal scores enter together.
+    No interpolation, which would be too optimistic (Davis and Goadrich, ICML 2006). Equal scores enter together.
     """
     weights = np.asarray(weights, dtype=np.float64)
     return _mean(np.stack([_ranking_auprc(ranking, weights) for ranking in scored.rankings], axis=1))
 
 
-def brier(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def brier(scored: Scored, weights: Weights) -> Floats:
     """Mean squared error of the probabilities; smaller is better.
 
-    With two classes that of the positive class alone (0 to 1); with more, the squares are summed over the classes (0 to 2), as
-    in the original definition (Brier, Mon Weather Rev 1950;78:1).
+    With two classes that of the positive class alone (0 to 1); with more, the squares are summed over the classes
+    (0 to 2), as in the original definition (Brier, Mon Weather Rev 1950;78:1).
     """
     truth = np.eye(scored.num_classes)[scored.labels]
     errors = (scored.probabilities - truth)[:, scored.measured_classes]
     return _weighted_mean((errors**2).sum(axis=1, keepdims=True), weights)[:, 0]
 
 
-def ece(scored: Scored, weights: NDArray[np.generic]) -> Floats:
-    """Expected calibration error of the predicted class; smaller is better.
+def ece(scored: Scored, weights: Weights) -> Floats:
+    """Measure the expected calibration error of the predicted class; smaller is better.
 
     The confidence is the probability of the predicted class. Units fall into 15 bins of equal width, the m-th being
     ((m - 1) / 15, m / 15]. The value is the mean over units of |accuracy - mean confidence| of their bin.
@@ -263,8 +266,9 @@ def _rank(is_positive: NDArray[np.bool_], scores: Floats) -> _Ranking:
 def _ranking_auroc(ranking: _Ranking, weights: Floats) -> Floats:
     positives = weights[:, ranking.positives]
     negatives = _cumulative(weights[:, ranking.negatives])
-    lost = np.einsum("rp,rp->r", positives, negatives[:, ranking.negatives_above] + negatives[:, ranking.negatives_reached]) / 2
-    return 1.0 - _ratio(lost, positives.sum(axis=1) * negatives[:, -1])
+    mid_rank = (negatives[:, ranking.negatives_above] + negatives[:, ranking.negatives_reached]) / 2.0
+    lost = np.einsum("rp,rp->r", positives, mid_rank)
+    return np.asarray(1.0 - _ratio(lost, positives.sum(axis=1) * negatives[:, -1]))
 
 
 def _ranking_auprc(ranking: _Ranking, weights: Floats) -> Floats:
@@ -277,13 +281,13 @@ def _ranking_auprc(ranking: _Ranking, weights: Floats) -> Floats:
     return _ratio(np.einsum("rp,rp->r", positives, precision), positives.sum(axis=1))
 
 
-def _confusion(scored: Scored, weights: NDArray[np.generic]) -> Floats:
+def _confusion(scored: Scored, weights: Weights) -> Floats:
     """(R, K, K) sums of weights by true and predicted class."""
     sums = np.asarray(weights, dtype=np.float64) @ scored.confusion_cells
     return sums.reshape(len(sums), scored.num_classes, scored.num_classes)
 
 
-def _one_against_rest(scored: Scored, weights: NDArray[np.generic], classes: tuple[int, ...] | None = None) -> _Counts:
+def _one_against_rest(scored: Scored, weights: Weights, classes: tuple[int, ...] | None = None) -> _Counts:
     confusion = _confusion(scored, weights)
     chosen = list(scored.measured_classes if classes is None else classes)
     found = np.diagonal(confusion, axis1=1, axis2=2)[:, chosen]
@@ -306,7 +310,8 @@ def _f1_of_classes(counts: _Counts) -> Floats:
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     """Quotient, NaN where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.full(np.shape(denominator), np.nan), where=denominator > 0)
+    missing = np.full(np.shape(denominator), np.nan)
+    return np.asarray(np.divide(numerator, denominator, out=missing, where=denominator > 0))
 
 
 def _mean(by_class: Floats) -> Floats:
@@ -314,10 +319,11 @@ def _mean(by_class: Floats) -> Floats:
     return np.asarray(by_class.mean(axis=1))
 
 
-def _weighted_mean(values: Floats, weights: NDArray[np.generic]) -> Floats:
+def _weighted_mean(values: Floats, weights: Weights) -> Floats:
     """(N, V) values and (R, N) weights -> (R, V)."""
     weights = np.asarray(weights, dtype=np.float64)
-    return _ratio(weights @ values, np.broadcast_to(weights.sum(axis=1, keepdims=True), (len(weights), values.shape[1])))
+    sums = weights @ values
+    return _ratio(sums, np.broadcast_to(weights.sum(axis=1, keepdims=True), sums.shape))
 
 
 def _cumulative(weights: Floats) -> Floats:
