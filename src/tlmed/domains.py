@@ -174,8 +174,9 @@ def _check_may_skip(stage: StageSettings, bad: pd.DataFrame, reasons: pd.Series[
     if stage.data.on_bad_image == "fail":
         more = f" ({len(bad) - 1} more like it)" if len(bad) > 1 else ""
         raise UnreadableImage(
-            f"{bad['file'].iloc[0]}: {reasons.iloc[0]}{more}; replace the file, or write `on_bad_image: skip` for the "
-            f"domain {stage.name!r} to leave such images out."
+            bad["file"].iloc[0],
+            f"{reasons.iloc[0]}{more}",
+            f"replace the file, or write `on_bad_image: skip` for the domain {stage.name!r} to leave such images out",
         )
     counts = ", ".join(f"{label}: {count}" for label, count in bad["label"].value_counts().sort_index().items())
     log.warning("%s: left out %d unreadable images (%s)", stage.name, len(bad), counts)

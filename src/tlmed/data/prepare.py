@@ -1,0 +1,133 @@
+"""Decode once, in parallel, into a memory-mapped uint8 store that later runs open in milliseconds."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from tlmed.data.images import UnreadableImage, read_image
+from tlmed.recipe.model import ImageSettings
+from tlmed.runtime.hardware import num_cores
+from tlmed.runtime.progress import track
+from tlmed.runtime.store import Store, content_key, write_json_durably
+
+IMAGES = "images"
+
+# Raised whenever a change of the code changes what the same file and settings decode to.
+_DECODING_VERSION = 1
+_PIXELS, _INDEX = "pixels.npy", "index.json"
+_FILES_AT_ONCE = 16
+# Starting a process costs about half a second, as much as decoding this many small images.
+_MIN_FILES_PER_PROCESS = 100
+
+
+@dataclass(frozen=True)
+class PreparedImages:
+    """Decoded images of one domain.
+
+    Attributes:
+        key: in the store, under the kind `images`.
+        pixels: (N, C, H, W) uint8, a read-only memory map.
+        row_of: from the digest of a file to its row.
+        unreadable: from the digest of a file to the reason why it has no row.
+    """
+
+    key: str
+    pixels: np.ndarray
+    row_of: dict[str, int]
+    unreadable: dict[str, str]
+
+
+def prepare_images(
+    files: Sequence[Path],
+    digests: Sequence[str],
+    settings: ImageSettings,
+    store: Store,
+    *,
+    num_workers: int | None = None,
+) -> PreparedImages:
+    """Return the decoded images of `files`, decoding what the store does not hold; identical files share a row.
+
+    Args:
+        files: N files.
+        digests: SHA-256 of each.
+        settings: size, mode, fit and value range; mean and std play no part.
+        num_workers: decoding processes; default: the machine's cores, or none where there is little to do.
+
+    Raises:
+        OSError: disk full; nothing incomplete is left.
+    """
+    file_of = dict(sorted(zip(digests, files, strict=True)))
+    form = settings.model_dump(mode="json", exclude={"mean", "std"})
+    key = content_key({"decoding": _DECODING_VERSION, "form": form, "files": list(file_of)})
+    if not store.is_complete(IMAGES, key):
+        with store.publish(IMAGES, key) as folder:
+            if not store.is_complete(IMAGES, key):
+                _decode(file_of, settings, folder, num_workers)
+    return _open(store.folder(IMAGES, key), key)
+
+
+def _open(folder: Path, key: str) -> PreparedImages:
+    index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    row_of = {digest: row for row, digest in enumerate(index["digests"])}
+    return PreparedImages(key, np.load(folder / _PIXELS, mmap_mode="r"), row_of, index["unreadable"])
+
+
+def _decode(file_of: dict[str, Path], settings: ImageSettings, folder: Path, num_workers: int | None) -> None:
+    shape = (settings.num_channels, settings.size, settings.size)
+    readable: list[str] = []
+    unreadable: dict[str, str] = {}
+    # Written in order behind a header whose row count is set at the end: images are never all in memory.
+    with (folder / _PIXELS).open("wb") as stream, track("decoding", total=len(file_of)) as progress:
+        _write_header(stream, 0, shape)
+        for digest, result in zip(file_of, _read_all(list(file_of.values()), settings, num_workers), strict=True):
+            if isinstance(result, str):
+                unreadable[digest] = result
+            else:
+                readable.append(digest)
+                stream.write(result.tobytes())
+            progress.advance()
+        stream.seek(0)
+        _write_header(stream, len(readable), shape)
+    write_json_durably(folder / _INDEX, {"digests": readable, "unreadable": unreadable})
+
+
+def _write_header(stream: object, num_images: int, shape: tuple[int, ...]) -> None:
+    # NumPy pads headers to blocks of 64 bytes with room for the first dimension to grow, so its length stays.
+    header = {"descr": "|u1", "fortran_order": False, "shape": (num_images, *shape)}
+    np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[arg-type]
+
+
+def _read_all(files: list[Path], settings: ImageSettings, num_workers: int | None) -> Iterator[np.ndarray | str]:
+    """Yield an array, or the reason why there is none, for each file, in order."""
+    workers = min(num_cores(), len(files) // _MIN_FILES_PER_PROCESS) if num_workers is None else num_workers
+    chunks = [files[start : start + _FILES_AT_ONCE] for start in range(0, len(files), _FILES_AT_ONCE)]
+    if workers < 2:
+        for chunk in chunks:
+            yield from _read_some(chunk, settings)
+        return
+    # Spawned, not forked: safe beside threads, and the same on every system.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = iter(chunks)
+        running = [pool.submit(_read_some, chunk, settings) for chunk in islice(waiting, 2 * workers)]
+        while running:
+            yield from running.pop(0).result()
+            # A bounded number of chunks is on its way, so that a slow disk for writing does not fill the memory.
+            running.extend(pool.submit(_read_some, chunk, settings) for chunk in islice(waiting, 1))
+
+
+def _read_some(files: list[Path], settings: ImageSettings) -> list[np.ndarray | str]:
+    results: list[np.ndarray | str] = []
+    for file in files:
+        try:
+            results.append(read_image(file, settings))
+        except UnreadableImage as error:
+            results.append(error.reason)
+    return results
