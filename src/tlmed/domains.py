@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from tlmed.audit.findings import Finding
-from tlmed.audit.leakage import LeakageReport, check_leakage
+from tlmed.audit.leakage import HOW_TO_MEND, LeakageReport, check_leakage
 from tlmed.data.images import UnreadableImage
 from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages, prepare_images
@@ -133,8 +133,8 @@ def audit_domains(recipe: Recipe, domains: Mapping[str, Manifest], file: Path | 
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         where = f" All rows: {file}." if file is not None else ""
         raise InputError(
-            f"leakage: {errors[0].message}{more}. Mend the data, set `on_leak: drop_train` on the domain, or accept it by name "
-            f"with `waive: [{errors[0].kind}]`.{where}"
+            f"leakage ({errors[0].kind}): {errors[0].message}{more}. Mend the data, {HOW_TO_MEND[errors[0].kind]}, or accept it "
+            f"by name with `waive: [{errors[0].kind}]`.{where}"
         )
     return report
 

@@ -88,7 +88,7 @@ def _chest_findings(settings: PhantomSettings) -> Iterator[_Drawn]:
         name = names[patient % len(names)]
         is_val = patient // len(names) % _VAL_EVERY == 0
         pixels = _draw_of_patient(settings, patient, position, FINDINGS[name])
-        yield _Drawn(pixels, _row(patient, position, name, "val" if is_val else "train"))
+        yield _Drawn(pixels, _row(f"archive{patient:04d}", position, name, "val" if is_val else "train"))
 
 
 def _chest_target(settings: PhantomSettings) -> Iterator[_Drawn]:
@@ -99,7 +99,7 @@ def _chest_target(settings: PhantomSettings) -> Iterator[_Drawn]:
             label = (VIRAL, OTHER)[number % 2]
             finding = _finding_of(label, _generator(settings, patient))
             for position in range(_SLICES_PER_PATIENT):
-                yield _Drawn(_draw_of_patient(settings, patient, position, finding), _row(patient, position, label, split))
+                yield _Drawn(_draw_of_patient(settings, patient, position, finding), _row(f"patient{patient:04d}", position, label, split))
             patient += 1
 
 
@@ -124,5 +124,5 @@ def _draw_of_patient(settings: PhantomSettings, patient: int, position: int, fin
     return draw_slice(generator, anatomy, level, finding, settings.size)  # type: ignore[arg-type]
 
 
-def _row(patient: int, position: int, label: str, split: str) -> dict[str, object]:
-    return {"patient": f"patient{patient:04d}", "slice": position, "label": label, "split": split}
+def _row(patient: str, position: int, label: str, split: str) -> dict[str, object]:
+    return {"patient": patient, "slice": position, "label": label, "split": split}

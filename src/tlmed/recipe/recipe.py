@@ -18,7 +18,7 @@ from tlmed.recipe.validation import explain
 
 GENERIC_STAGE = "generic"
 NO_WEIGHTS = "none"
-WAIVABLE = ("groups_unknown", "group_overlap", "duplicate", "stage_overlap")
+WAIVABLE = ("groups_unknown", "group_overlap", "duplicate", "label_conflict", "stage_overlap")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

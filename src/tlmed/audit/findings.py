@@ -1,0 +1,30 @@
+"""What an audit says: one finding, with its weight and the rows that it is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        kind: what it is; an error may be waived by this name.
+        severity: an `error` stops a run, a `warning` is shown, a `note` is kept.
+        message: one clause: what and where, with examples.
+        paths: the images it is about, as their manifests write them.
+        value: its size; for the leakage kinds the number of groups, or of sets of identical files.
+        low, high: 95 % interval of `value` where it is an estimate.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    paths: tuple[str, ...] = ()
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
