@@ -19,7 +19,7 @@ from tlmed.data.phantom_noise import smooth_noise
 Floats = NDArray[np.float64]
 
 _OVERSAMPLING = 2
-_AIR, _LUNG, _FAT, _SOFT, _BONE = 0.06, 0.2, 0.72, 0.86, 1.0
+_AIR, _LUNG, _FAT, _SOFT, _BONE = 0.06, 0.2, 0.66, 0.8, 1.0
 _SIDES = (-1, 1)
 
 
@@ -52,9 +52,9 @@ class Anatomy:
         """Draw a patient and the scanner that saw them."""
         between = generator.uniform
         return cls(
-            width=between(0.86, 0.96),
-            height=between(0.64, 0.78),
-            lung_scale=between(0.9, 1.04),
+            width=between(0.88, 0.97),
+            height=between(0.7, 0.82),
+            lung_scale=between(0.9, 1.02),
             heart=between(0.8, 1.15),
             wobble=(between(0, 6.28), between(0, 6.28)),
             lung_value=_LUNG + between(-0.05, 0.06),
@@ -106,13 +106,16 @@ class Slice:
         self.image = np.minimum(self.image + self.lungs[side] * amount, np.maximum(self.image, _SOFT))
 
     def replace_in_lung(self, side: int, mask: Floats, value: float) -> None:
-        """Fill lung with something that hides its vessels."""
-        part = self.lungs[side] * mask
+        """Fill lung with something that hides its vessels, up to the pleura."""
+        part = np.minimum(1.0, 2.5 * self.lungs[side]) * mask
         self.image = self.image * (1 - part) + value * part
 
 
+Finding = Callable[[Slice], None]
+
+
 def draw_slice(
-    generator: np.random.Generator, anatomy: Anatomy, level: float, finding: Callable[[Slice], None], size: int
+    generator: np.random.Generator, anatomy: Anatomy, level: float, finding: Finding, size: int
 ) -> NDArray[np.uint8]:
     """Return (size, size) uint8.
 
@@ -135,11 +138,12 @@ def _draw_body(generator: np.random.Generator, anatomy: Anatomy, level: float, r
     radius = (np.abs(x / anatomy.width) ** 2.5 + np.abs(y / anatomy.height) ** 2.5) ** (1 / 2.5)
     image = _AIR * 0.3 + (_FAT - _AIR * 0.3) * _soft(1 - radius, 0.02)
     image += (_SOFT - _FAT) * _soft(0.92 - radius, 0.02)
-    grown = anatomy.lung_scale * (0.62 + 0.38 * np.sin(np.pi * (0.12 + 0.62 * level)))
+    image += 0.3 * _soft(0.012 - np.abs(y - anatomy.height - 0.04 + 0.1 * x**2), 0.008)  # the table under the patient
+    grown = anatomy.lung_scale * (0.66 + 0.34 * np.sin(np.pi * (0.15 + 0.6 * level)))
     lungs, reach, centers, axes = {}, {}, {}, {}
     keep_out = _organs(x, y, anatomy, level)
     for side in _SIDES:
-        center, axes[side] = (side * 0.42 * anatomy.width, 0.02), (0.36 * anatomy.width * grown, 0.72 * anatomy.height * grown)
+        center, axes[side] = (side * 0.44 * anatomy.width, 0.02), (0.4 * anatomy.width * grown, 0.8 * anatomy.height * grown)
         reach[side] = _lung_reach(x, y, side, center, axes[side], anatomy.wobble)
         lungs[side] = _soft(1 - reach[side], 0.04) * (1 - keep_out)
         image = image * (1 - lungs[side]) + anatomy.lung_value * lungs[side]
@@ -171,9 +175,9 @@ def _organs(x: Floats, y: Floats, anatomy: Anatomy, level: float) -> Floats:
     if level > 0.35:
         heart = anatomy.heart * min(1.0, (level - 0.2) / 0.4)
         everything = np.maximum(everything, _ellipse(x, y, (0.14, -0.16), (0.3 * heart, 0.26 * heart)))
-    if level > 0.75:
-        dome = (level - 0.65) * 1.1
-        everything = np.maximum(everything, _ellipse(x, y, (-0.42, -0.05), (0.8 * dome, dome)))
+    if level > 0.8:
+        dome = (level - 0.7) * 1.2
+        everything = np.maximum(everything, _ellipse(x, y, (-0.36, -0.02), (0.9 * dome, dome)))
     return everything
 
 
@@ -206,40 +210,52 @@ def _draw_airways(image: Floats, x: Floats, y: Floats, level: float) -> Floats:
 
 
 def _draw_vessels(drawn: Slice) -> None:
+    """Trees from the roots of the lungs, of which a slice cuts parts lengthwise, and the dots of those it cuts across."""
     resolution = len(drawn.image)
     canvas = Image.new("L", (resolution, resolution))
-    pen = ImageDraw.Draw(canvas)
-    generator = drawn.generator
+    pen = _Pen(ImageDraw.Draw(canvas), drawn.generator, resolution)
     for side in _SIDES:
-        root = (drawn.centers[side][0] - side * 0.62 * drawn.axes[side][0], 0.06)
-        for angle in np.deg2rad(np.linspace(-75, 75, 6)):
-            heading = (angle if side > 0 else np.pi - angle) + generator.normal(0, 0.15)
-            _grow_vessel(pen, generator, root, heading, width=0.034, length=0.2, resolution=resolution)
-    tree = np.asarray(canvas.filter(ImageFilter.GaussianBlur(resolution / 250)), dtype=np.float64) / 255
+        root = (drawn.centers[side][0] - side * 0.66 * drawn.axes[side][0], 0.06)
+        for angle in np.deg2rad(np.linspace(-70, 70, 5)):
+            heading = (angle if side > 0 else np.pi - angle) + drawn.generator.normal(0, 0.2)
+            pen.grow_vessel(root, heading, width=0.03, length=0.17)
+        for _ in range(drawn.generator.integers(14, 26)):
+            pen.dot(drawn.place_in_lung(side, (0.1, 0.9), (-180, 180)), drawn.generator.uniform(0.008, 0.02))
+    tree = np.asarray(canvas.filter(ImageFilter.GaussianBlur(resolution / 200)), dtype=np.float64) / 255
     for side in _SIDES:
-        drawn.add_in_lung(side, 0.6 * tree)
+        drawn.add_in_lung(side, 0.5 * tree)
 
 
-def _grow_vessel(
-    pen: ImageDraw.ImageDraw,
-    generator: np.random.Generator,
-    start: tuple[float, float],
-    heading: float,
-    *,
-    width: float,
-    length: float,
-    resolution: int,
-) -> None:
-    end = (start[0] + length * float(np.cos(heading)), start[1] + length * float(np.sin(heading)))
-    corners = [((a + 1) / 2 * resolution, (b + 1) / 2 * resolution) for a, b in (start, end)]
-    pixels = width * resolution / 2
-    pen.line(corners, fill=int(255 * min(1.0, pixels)), width=max(1, round(pixels)))
-    if width < 0.011:
-        return
-    for turn in (-1, 1):
-        new_heading = heading + turn * generator.uniform(0.15, 0.55)
-        shorter = length * generator.uniform(0.6, 0.85)
-        _grow_vessel(pen, generator, end, new_heading, width=width * 0.72, length=shorter, resolution=resolution)
+@dataclass(frozen=True)
+class _Pen:
+    """Draws vessels into an image of `resolution` pixels; positions and widths in coordinates from -1 to 1."""
+
+    canvas: ImageDraw.ImageDraw
+    generator: np.random.Generator
+    resolution: int
+
+    def grow_vessel(self, start: tuple[float, float], heading: float, *, width: float, length: float) -> None:
+        """Draw a vessel and the branches it ends in; parts leave the slice and are not seen."""
+        if width < 0.009:
+            return
+        heading += self.generator.normal(0, 0.18)
+        end = (start[0] + length * float(np.cos(heading)), start[1] + length * float(np.sin(heading)))
+        pixels = width * self.resolution / 2
+        if self.generator.random() < 0.75:
+            brightness = int(255 * min(1.0, pixels))
+            self.canvas.line([self._pixel(start), self._pixel(end)], fill=brightness, width=max(1, round(pixels)))
+        for turn in (-1, 1):
+            shorter = length * self.generator.uniform(0.65, 0.95)
+            self.grow_vessel(end, heading + turn * self.generator.uniform(0.1, 0.6), width=width * 0.7, length=shorter)
+
+    def dot(self, center: tuple[float, float], radius: float) -> None:
+        """Draw a vessel that the slice cuts across."""
+        x, y = self._pixel(center)
+        pixels = radius * self.resolution / 2
+        self.canvas.ellipse((x - pixels, y - pixels, x + pixels, y + pixels), fill=int(255 * min(1.0, pixels)))
+
+    def _pixel(self, point: tuple[float, float]) -> tuple[float, float]:
+        return (point[0] + 1) / 2 * self.resolution, (point[1] + 1) / 2 * self.resolution
 
 
 def _scan(image: Floats, anatomy: Anatomy, generator: np.random.Generator, size: int) -> NDArray[np.uint8]:
@@ -269,9 +285,8 @@ def consolidation(drawn: Slice) -> None:
     center = drawn.place_in_lung(side, (0.35, 0.8), (-60, 120))
     mask = drawn.blob(center, drawn.generator.uniform(0.16, 0.3), softness=0.2)
     drawn.replace_in_lung(side, mask, _SOFT - 0.08)
-    for _ in range(2):
-        tube = _bronchus(drawn, center)
-        drawn.add_in_lung(side, -0.5 * tube * mask)
+    for _ in range(3):
+        drawn.add_in_lung(side, -0.25 * _bronchus(drawn, center) * mask)
 
 
 def nodules(drawn: Slice) -> None:
@@ -335,14 +350,15 @@ def _haze(drawn: Slice, side: int, center: tuple[float, float], radius: tuple[fl
     generator = drawn.generator
     mask = drawn.blob(center, generator.uniform(*radius))
     speckle = 1 + 0.25 * smooth_noise(generator, len(drawn.x), cells=40)
-    drawn.add_in_lung(side, generator.uniform(0.16, 0.3) * strength * mask * speckle)
+    drawn.add_in_lung(side, generator.uniform(0.18, 0.34) * strength * mask * speckle)
 
 
 def _bronchus(drawn: Slice, center: tuple[float, float]) -> Floats:
-    """(R, R) a thin tube through a point."""
-    angle = drawn.generator.uniform(0, np.pi)
-    across = (drawn.x - center[0]) * np.sin(angle) - (drawn.y - center[1]) * np.cos(angle) + drawn.generator.normal(0, 0.05)
-    return _soft(0.015 - np.abs(across), 0.01)
+    """(R, R) a short thin tube near a point."""
+    angle, (right, down) = drawn.generator.uniform(0, np.pi), drawn.generator.normal(0, 0.05, size=2)
+    x, y = drawn.x - center[0] - right, drawn.y - center[1] - down
+    across, along = x * np.sin(angle) - y * np.cos(angle), x * np.cos(angle) + y * np.sin(angle)
+    return _soft(0.014 - np.abs(across), 0.008) * _soft(0.09 - np.abs(along), 0.03)
 
 
 def _any_side(drawn: Slice) -> int:

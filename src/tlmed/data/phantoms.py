@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from tlmed.data.phantom_chest import FINDINGS, Anatomy, Slice, draw_slice, pulmonary_oedema, viral_pneumonia
+from tlmed.data.phantom_chest import FINDINGS, Anatomy, Finding, draw_slice, pulmonary_oedema, viral_pneumonia
 from tlmed.data.phantom_everyday import EVERYDAY_CLASSES, draw_photograph
 from tlmed.recipe.data import PhantomSettings
+from tlmed.runtime.processes import map_in_order
 from tlmed.runtime.progress import track
 from tlmed.runtime.store import Store, content_key
 
@@ -29,11 +29,24 @@ _KINDS = ("everyday", "chest-findings", "chest-target")
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """One image and its row of the manifest."""
+class _Planned:
+    """An image to be drawn.
 
-    pixels: NDArray[np.uint8]
-    row: dict[str, object]
+    Attributes:
+        group: of the picture or patient, by which it is named.
+        number: of the picture or patient, from which its random numbers come.
+        position: of the slice within the patient.
+    """
+
+    group: str
+    number: int
+    position: int
+    label: str
+    split: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.group}-{self.position}.png"
 
 
 def write_phantoms(settings: PhantomSettings, store: Store) -> Path:
@@ -51,78 +64,66 @@ def write_phantoms(settings: PhantomSettings, store: Store) -> Path:
 
 
 def _write(settings: PhantomSettings, folder: Path) -> None:
-    draw = {"everyday": _everyday, "chest-findings": _chest_findings, "chest-target": _chest_target}[settings.kind]
-    rows = []
-    with track(f"drawing {settings.kind}", total=_num_images(settings)) as progress:
-        for drawn in draw(settings):
-            path = f"{drawn.row['group' if settings.kind == 'everyday' else 'patient']}-{drawn.row.get('slice', 0)}.png"
-            Image.fromarray(drawn.pixels).save(folder / path, compress_level=1)
-            rows.append({"path": path, **drawn.row})
+    planned = {"everyday": _everyday, "chest-findings": _chest_findings, "chest-target": _chest_target}[settings.kind](settings)
+    with track(f"drawing {settings.kind}", total=len(planned)) as progress:
+        for one, pixels in zip(planned, map_in_order(partial(_draw, settings=settings), planned), strict=True):
+            Image.fromarray(pixels).save(folder / one.path, compress_level=1)
             progress.advance()
+    column = "group" if settings.kind == "everyday" else "patient"
+    rows = [{"path": one.path, column: one.group, "slice": one.position, "label": one.label, "split": one.split} for one in planned]
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
 
 
-def _num_images(settings: PhantomSettings) -> int:
-    if settings.kind != "chest-target":
-        return settings.num_images
-    num_patients = settings.num_train_patients + settings.num_val_patients + settings.num_test_patients
-    return num_patients * _SLICES_PER_PATIENT
+def _everyday(settings: PhantomSettings) -> list[_Planned]:
+    classes = EVERYDAY_CLASSES
+    return [
+        _Planned(f"picture{number:05d}", number, 0, classes[number % len(classes)], _train_or_val(number // len(classes)))
+        for number in range(settings.num_images)
+    ]
 
 
-def _generator(settings: PhantomSettings, *numbers: int) -> np.random.Generator:
-    return np.random.default_rng([settings.seed, _KINDS.index(settings.kind), *numbers])
-
-
-def _everyday(settings: PhantomSettings) -> Iterator[_Drawn]:
-    for number in range(settings.num_images):
-        kind = EVERYDAY_CLASSES[number % len(EVERYDAY_CLASSES)]
-        pixels = draw_photograph(_generator(settings, number), kind, settings.size)
-        is_val = number // len(EVERYDAY_CLASSES) % _VAL_EVERY == 0
-        yield _Drawn(pixels, {"group": f"picture{number:05d}", "label": kind, "split": "val" if is_val else "train"})
-
-
-def _chest_findings(settings: PhantomSettings) -> Iterator[_Drawn]:
+def _chest_findings(settings: PhantomSettings) -> list[_Planned]:
     names = sorted(FINDINGS)
-    for number in range(settings.num_images):
-        patient, position = divmod(number, _SLICES_PER_PATIENT)
-        name = names[patient % len(names)]
-        is_val = patient // len(names) % _VAL_EVERY == 0
-        pixels = _draw_of_patient(settings, patient, position, FINDINGS[name])
-        yield _Drawn(pixels, _row(f"archive{patient:04d}", position, name, "val" if is_val else "train"))
+    slices = [divmod(number, _SLICES_PER_PATIENT) for number in range(settings.num_images)]
+    return [
+        _Planned(f"archive{patient:04d}", patient, position, names[patient % len(names)], _train_or_val(patient // len(names)))
+        for patient, position in slices
+    ]
 
 
-def _chest_target(settings: PhantomSettings) -> Iterator[_Drawn]:
+def _chest_target(settings: PhantomSettings) -> list[_Planned]:
     sizes = {"train": settings.num_train_patients, "val": settings.num_val_patients, "test": settings.num_test_patients}
-    patient = 0
-    for split, num_patients in sizes.items():
-        for number in range(num_patients):
-            label = (VIRAL, OTHER)[number % 2]
-            finding = _finding_of(label, _generator(settings, patient))
-            for position in range(_SLICES_PER_PATIENT):
-                yield _Drawn(_draw_of_patient(settings, patient, position, finding), _row(f"patient{patient:04d}", position, label, split))
-            patient += 1
+    splits = [split for split, num_patients in sizes.items() for _ in range(num_patients)]
+    return [
+        _Planned(f"patient{patient:04d}", patient, position, (VIRAL, OTHER)[patient % 2], split)
+        for patient, split in enumerate(splits)
+        for position in range(_SLICES_PER_PATIENT)
+    ]
 
 
-def _finding_of(label: str, generator: np.random.Generator) -> partial[None]:
+def _train_or_val(number: int) -> str:
+    return "val" if number % _VAL_EVERY == 0 else "train"
+
+
+def _draw(planned: _Planned, settings: PhantomSettings) -> NDArray[np.uint8]:
+    """Return (size, size) of one image; each has random numbers of its own, so that the order does not matter."""
+
+    def generator(*numbers: int) -> np.random.Generator:
+        return np.random.default_rng([settings.seed, _KINDS.index(settings.kind), planned.number, *numbers])
+
+    if settings.kind == "everyday":
+        return draw_photograph(generator(), planned.label, settings.size)
+    finding = FINDINGS[planned.label] if settings.kind == "chest-findings" else _finding_of(planned.label, generator())
+    of_slice = generator(1 + planned.position)
+    level = (planned.position + of_slice.uniform(0.15, 0.85)) / _SLICES_PER_PATIENT
+    return draw_slice(of_slice, Anatomy.draw(generator(0)), level, finding, settings.size)
+
+
+def _finding_of(label: str, generator: np.random.Generator) -> Finding:
     """Choose what a patient has: viral pneumonia more or less severe, or one of the other findings."""
     extent = generator.uniform(0.1, 0.9)
     if label == VIRAL:
         return partial(viral_pneumonia, extent=extent)
-    if generator.random() < 0.4:
+    if generator.random() < 0.5:
         return partial(pulmonary_oedema, extent=extent)
-    return partial(_one_of_others, name=str(generator.choice([name for name in sorted(FINDINGS) if name != "ground-glass"])))
-
-
-def _one_of_others(drawn: Slice, name: str) -> None:
-    FINDINGS[name](drawn)
-
-
-def _draw_of_patient(settings: PhantomSettings, patient: int, position: int, finding: object) -> NDArray[np.uint8]:
-    anatomy = Anatomy.draw(_generator(settings, patient, 0))
-    generator = _generator(settings, patient, 1 + position)
-    level = (position + generator.uniform(0.15, 0.85)) / _SLICES_PER_PATIENT
-    return draw_slice(generator, anatomy, level, finding, settings.size)  # type: ignore[arg-type]
-
-
-def _row(patient: str, position: int, label: str, split: str) -> dict[str, object]:
-    return {"patient": patient, "slice": position, "label": label, "split": split}
+    return FINDINGS[str(generator.choice([name for name in sorted(FINDINGS) if name != "ground-glass"]))]

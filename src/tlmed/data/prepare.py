@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tlmed.data.images import UnreadableImage, read_image
 from tlmed.recipe.model import ImageSettings
-from tlmed.runtime.hardware import num_cores
+from tlmed.runtime.processes import map_in_order
 from tlmed.runtime.progress import track
 from tlmed.runtime.store import Store, content_key, write_json_durably
 
@@ -23,9 +21,6 @@ IMAGES = "images"
 # Raised whenever a change of the code changes what the same file and settings decode to.
 _DECODING_VERSION = 1
 _PIXELS, _INDEX = "pixels.npy", "index.json"
-_FILES_AT_ONCE = 16
-# Starting a process costs about half a second, as much as decoding this many small images.
-_MIN_FILES_PER_PROCESS = 100
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,8 @@ def _decode(file_of: dict[str, Path], settings: ImageSettings, folder: Path, num
     # Written in order behind a header whose row count is set at the end: images are never all in memory.
     with (folder / _PIXELS).open("wb") as stream, track("decoding", total=len(file_of)) as progress:
         _write_header(stream, 0, shape)
-        for digest, result in zip(file_of, _read_all(list(file_of.values()), settings, num_workers), strict=True):
+        results = map_in_order(partial(_read_one, settings=settings), list(file_of.values()), num_workers=num_workers)
+        for digest, result in zip(file_of, results, strict=True):
             if isinstance(result, str):
                 unreadable[digest] = result
             else:
@@ -105,29 +101,9 @@ def _write_header(stream: object, num_images: int, shape: tuple[int, ...]) -> No
     np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[arg-type]
 
 
-def _read_all(files: list[Path], settings: ImageSettings, num_workers: int | None) -> Iterator[np.ndarray | str]:
-    """Yield an array, or the reason why there is none, for each file, in order."""
-    workers = min(num_cores(), len(files) // _MIN_FILES_PER_PROCESS) if num_workers is None else num_workers
-    chunks = [files[start : start + _FILES_AT_ONCE] for start in range(0, len(files), _FILES_AT_ONCE)]
-    if workers < 2:
-        for chunk in chunks:
-            yield from _read_some(chunk, settings)
-        return
-    # Spawned, not forked: safe beside threads, and the same on every system.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = iter(chunks)
-        running = [pool.submit(_read_some, chunk, settings) for chunk in islice(waiting, 2 * workers)]
-        while running:
-            yield from running.pop(0).result()
-            # A bounded number of chunks is on its way, so that a slow disk for writing does not fill the memory.
-            running.extend(pool.submit(_read_some, chunk, settings) for chunk in islice(waiting, 1))
-
-
-def _read_some(files: list[Path], settings: ImageSettings) -> list[np.ndarray | str]:
-    results: list[np.ndarray | str] = []
-    for file in files:
-        try:
-            results.append(read_image(file, settings))
-        except UnreadableImage as error:
-            results.append(error.reason)
-    return results
+def _read_one(file: Path, settings: ImageSettings) -> np.ndarray | str:
+    """Return the image, or the reason why there is none."""
+    try:
+        return read_image(file, settings)
+    except UnreadableImage as error:
+        return error.reason

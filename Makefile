@@ -1,0 +1,36 @@
+# Every target sets itself up in .venv; nothing has to be installed by hand but Python 3.11 to 3.13.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.complete
+
+.PHONY: setup demo test lint format bench
+
+setup: $(SETUP)
+
+$(SETUP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(SETUP)
+
+demo: $(SETUP)
+	$(BIN)/tlmed demo
+
+test: $(SETUP)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+lint: $(SETUP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(SETUP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# What docs/benchmarks.md reports; the real-data figures only where TLMED_DATA is set.
+bench: $(SETUP)
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/endurance.py --kills 5
+	$(BIN)/python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 0 1 2 3 4
+	test -z "$$TLMED_DATA" || $(BIN)/python benchmarks/prepare.py "$$TLMED_DATA/covid_ct/manifest.csv"
