@@ -1,6 +1,6 @@
 """The demo over several seeds: paired differences between arms, beside their standard deviations.
 
-    python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 0 1 2 3 4
+python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 0 1 2 3 4
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ def main() -> None:
     show_log()
     recipe = tlmed.load_recipe(Path(tlmed.recipe.__file__).parent / "builtin" / "demo.yaml")
     result = tlmed.run(recipe, out=arguments.out, seeds=arguments.seeds)
-    aurocs = {(arm, seed): _auroc(part, recipe.evaluation.positive) for (arm, seed), part in result.predictions.groupby(["arm", "seed"])}
+    aurocs = {
+        (arm, seed): _auroc(part, recipe.evaluation.positive)
+        for (arm, seed), part in result.predictions.groupby(["arm", "seed"])
+    }
     table = pd.Series(aurocs).unstack()
     print(table.round(3).to_string())
     answer = {}
@@ -36,7 +39,10 @@ def main() -> None:
         differences = (table.loc[better] - table.loc[worse]).to_numpy()
         mean, deviation = float(differences.mean()), float(np.std(differences, ddof=1))
         answer[f"{better} minus {worse}"] = {"mean": mean, "standard_deviation": deviation}
-        print(f"AUROC, {better} minus {worse}: mean {mean:+.3f}, standard deviation {deviation:.3f}, {len(differences)} seeds")
+        print(
+            f"AUROC, {better} minus {worse}: mean {mean:+.3f}, standard deviation {deviation:.3f}, "
+            f"{len(differences)} seeds"
+        )
     print(json.dumps(answer))
 
 

@@ -1,6 +1,6 @@
-"""Kill a run without warning at random moments, start it again each time, and compare its weights with an undisturbed run's.
+"""Kill a run at random moments, start it again each time, and compare its weights with an undisturbed run's.
 
-    python benchmarks/endurance.py --kills 5
+python benchmarks/endurance.py --kills 5
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ def main() -> None:
         moments = _kill_repeatedly(_command(recipe, folder / "killed/run"), arguments.kills, duration, arguments.seed)
         subprocess.run(_command(recipe, folder / "killed/run"), check=True, capture_output=True)
         same = _digests(folder / "undisturbed") == _digests(folder / "killed")
-        answer = {"kills": len(moments), "seconds_before_each": moments, "undisturbed_seconds": round(duration, 1), "identical": same}
+        answer = {
+            "kills": len(moments),
+            "seconds_before_each": moments,
+            "undisturbed_seconds": round(duration, 1),
+            "identical": same,
+        }
     print(json.dumps(answer))
     sys.exit(0 if same else 1)
 
@@ -73,7 +78,10 @@ def _kill_repeatedly(command: list[str], num_kills: int, duration: float, seed: 
 
 
 def _digests(store: Path) -> dict[str, str]:
-    return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in store.glob("stages/*/model.safetensors")}
+    return {
+        path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in store.glob("stages/*/model.safetensors")
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Seconds that decoding a data set into the store takes, the first and the second time (imports not counted).
 
-    python benchmarks/prepare.py $TLMED_DATA/covid_ct/manifest.csv --size 224
+python benchmarks/prepare.py $TLMED_DATA/covid_ct/manifest.csv --size 224
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def main() -> None:
             store = Store(Path(folder))
             prepare_images(files, FileDigests(store).of(files), ImageSettings(size=arguments.size), store)
             seconds.append(time.perf_counter() - start)
-    print(json.dumps({"images": len(files), "first_seconds": round(seconds[0], 2), "second_seconds": round(seconds[1], 2)}))
+    print(
+        json.dumps(
+            {"images": len(files), "first_seconds": round(seconds[0], 2), "second_seconds": round(seconds[1], 2)}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -70,8 +70,13 @@ def _lineage_step(task: StageTask) -> dict[str, Any]:
 
 def _licences(task: StageTask) -> list[dict[str, str | None]]:
     first = task.lineage()[0]
-    weights = [{"what": f"starting weights {first.weights.spec}", "licence": first.weights.licence}] if first.weights else []
-    return [*weights, *({"what": f"images of the domain {one.stage.name}", "licence": _data_licence(one)} for one in task.lineage())]
+    weights = (
+        [{"what": f"starting weights {first.weights.spec}", "licence": first.weights.licence}] if first.weights else []
+    )
+    return [
+        *weights,
+        *({"what": f"images of the domain {one.stage.name}", "licence": _data_licence(one)} for one in task.lineage()),
+    ]
 
 
 def _data_licence(task: StageTask) -> str | None:

@@ -93,22 +93,23 @@ def group_by_pattern(domain: Manifest, pattern: str) -> Manifest:
     if groups.isna().any():
         example = domain.table.loc[groups.isna(), "path"].iloc[0]
         raise InputError(
-            f"{domain.name}: group_pattern {pattern!r} does not match {int(groups.isna().sum())} of {len(groups)} paths, such as "
-            f"{example}; widen the pattern, or add a `patient` column."
+            f"{domain.name}: group_pattern {pattern!r} does not match {int(groups.isna().sum())} of "
+            f"{len(groups)} paths, such as {example}; widen the pattern, or add a `patient` column."
         )
     return replace(domain, table=domain.table.assign(group=groups), group_column="group_pattern")
 
 
 def _check_target(recipe: Recipe, target: Manifest) -> None:
     positive = recipe.evaluation.positive
-    if target.group_column is None:
-        if "groups_unknown" not in recipe.waive:
-            raise InputError(
-                f"{target.name}: no column says which images belong to one patient (group, patient, study or series), so "
-                "leakage cannot be excluded: add one, or write `waive: [groups_unknown]` to accept image-level figures."
-            )
+    if target.group_column is None and "groups_unknown" not in recipe.waive:
+        raise InputError(
+            f"{target.name}: no column says which images belong to one patient (group, patient, study or series), so "
+            "leakage cannot be excluded: add one, or write `waive: [groups_unknown]` to accept image-level figures."
+        )
     if positive is not None and positive not in target.classes:
-        raise InputError(f"evaluation.positive: {target.name} has no class {positive!r}.{did_you_mean(positive, target.classes)}")
+        raise InputError(
+            f"evaluation.positive: {target.name} has no class {positive!r}.{did_you_mean(positive, target.classes)}"
+        )
     if positive is None and len(target.classes) == 2:
         raise InputError(
             f"evaluation.positive is missing: say which of {' and '.join(map(repr, target.classes))} counts as disease."
@@ -127,14 +128,16 @@ def audit_domains(recipe: Recipe, domains: Mapping[str, Manifest], file: Path | 
         dropped = report.dropped.to_dict("records")
         write_json_durably(file, {"findings": findings, "waived": list(recipe.waive), "dropped": dropped})
     for finding in report.findings:
-        log.log(logging.INFO if finding.severity == "note" else logging.WARNING, "%s: %s", finding.kind, finding.message)
+        log.log(
+            logging.INFO if finding.severity == "note" else logging.WARNING, "%s: %s", finding.kind, finding.message
+        )
     errors = [finding for finding in report.findings if is_blocking(finding, recipe)]
     if errors:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         where = f" All rows: {file}." if file is not None else ""
         raise InputError(
-            f"leakage ({errors[0].kind}): {errors[0].message}{more}. Mend the data, {HOW_TO_MEND[errors[0].kind]}, or accept it "
-            f"by name with `waive: [{errors[0].kind}]`.{where}"
+            f"leakage ({errors[0].kind}): {errors[0].message}{more}. Mend the data, {HOW_TO_MEND[errors[0].kind]}, or "
+            f"accept it by name with `waive: [{errors[0].kind}]`.{where}"
         )
     return report
 

@@ -20,7 +20,9 @@ from tlmed.runtime.hardware import cuda_capability
 
 _NUM_SAMPLED = 48
 _SIZES = (64, 112, 224)
-_NEGATIVE_NAMES = re.compile(r"^(no[nt]?[-_ ]?|normal|healthy|negative|neg$|control|benign|other|absent|0$)", re.IGNORECASE)
+_NEGATIVE_NAMES = re.compile(
+    r"^(no[nt]?[-_ ]?|normal|healthy|negative|neg$|control|benign|other|absent|0$)", re.IGNORECASE
+)
 _ID_PATTERNS = (
     r"((?:patient|pat|subject|subj|sub|case|person)[-_ ]?\d+)",
     r"((?:^|(?<=/))(?:p|s|id)[-_]?\d{2,})",
@@ -56,7 +58,10 @@ def draft_recipe(data: Path, *, related: Path | None, generic: str | None, name:
 
     target = read_manifest(data)
     if len(target.classes) < 2:
-        raise InputError(f"{data}: found {len(target.classes)} classes; a classifier needs two or more (a `label` column or class folders).")
+        raise InputError(
+            f"{data}: found {len(target.classes)} classes; a classifier needs two or more (a `label` "
+            "column or class folders)."
+        )
     weights = _weights_spec(generic)
     size, mode, image_comment = _image_form(target, has_weights=weights is not None)
     positive, positive_comment = _positive(target.classes)
@@ -101,13 +106,17 @@ def _domain(path: Path, manifest: Manifest) -> dict[str, Any]:
     num_train = int((~manifest.table["split"].isin(["val", "test"])).sum())
     epochs = 40 if num_train <= 1000 else 20 if num_train <= 5000 else 10
     batch_size = 8 if num_train < 100 else 16 if num_train <= 5000 else 32
-    counts = ", ".join(f"{count} {label}" for label, count in manifest.table["label"].value_counts().sort_index().head(12).items())
+    counts = ", ".join(
+        f"{count} {label}" for label, count in manifest.table["label"].value_counts().sort_index().head(12).items()
+    )
     return {
         "key": "folder" if path.is_dir() else "manifest",
         "path": str(path.resolve()),
         "epochs": epochs,
         "batch_size": batch_size,
-        "summary": f"{len(manifest.table)} images: {counts}" if counts else f"{len(manifest.table)} images without labels",
+        "summary": f"{len(manifest.table)} images: {counts}"
+        if counts
+        else f"{len(manifest.table)} images without labels",
     }
 
 
@@ -130,7 +139,8 @@ def _image_form(manifest: Manifest, *, has_weights: bool) -> tuple[int, str, str
     size = max((choice for choice in _SIZES if choice <= min(edge, largest)), default=_SIZES[0])
     mode = "rgb" if is_colour else "grey"
     why = "a GPU is here" if largest == 224 else "no GPU is here, and 224 px would take four times as long"
-    comment = f"{len(sample)} images looked at: shorter edge {min(edges)} to {max(edges)} px, {'in colour' if is_colour else 'grey'}; {why}."
+    colour = "in colour" if is_colour else "grey"
+    comment = f"{len(sample)} images looked at: shorter edge {min(edges)} to {max(edges)} px, {colour}; {why}."
     return size, mode, comment
 
 
@@ -147,7 +157,9 @@ def _weights_spec(generic: str | None) -> str | None:
     if generic is None or generic == "none" or generic.partition(":")[0] in ("file", "stage", "bundle", "hub"):
         return None if generic == "none" else generic
     if not Path(generic).exists():
-        raise InputError(f"--generic {generic}: no such file; name a .safetensors or .pth file, or hub:ID, stage:NAME, bundle:PATH.")
+        raise InputError(
+            f"--generic {generic}: no such file; name a .safetensors or .pth file, or hub:ID, stage:NAME, bundle:PATH."
+        )
     kind = "bundle" if Path(generic).is_dir() else "file"
     return f"{kind}:{Path(generic).resolve()}"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from tlmed.delivery import deliver_bundle
 from tlmed.data.manifest import Manifest
+from tlmed.delivery import deliver_bundle
 from tlmed.domains import PreparedDomains, add_skipped, audit_domains, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
 from tlmed.evaluation.evaluate import evaluate_predictions

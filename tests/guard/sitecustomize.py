@@ -10,7 +10,7 @@ import tempfile
 
 _TEMPORARY = os.path.realpath(tempfile.gettempdir())
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# By audit event: where a changed path stands among the arguments, and the folder's descriptor that it may be relative to.
+# By audit event: where a changed path stands among the arguments, and the descriptor that it may be relative to.
 _PATHS_WRITTEN = {
     "os.mkdir": ((0, 2),),
     "os.rename": ((0, 2), (1, 3)),

@@ -17,7 +17,7 @@ HOW_TO_MEND = MappingProxyType(
         "group_overlap": "write `on_leak: drop_train` for the domain",
         "duplicate": "write `duplicates: drop` or `on_leak: drop_train` for the domain",
         "label_conflict": "write `duplicates: drop` for the domain, which drops such files whole",
-        "stage_overlap": "write `on_leak: drop_train` for the earlier domain (where ids are alike by chance, make them distinct)",
+        "stage_overlap": "write `on_leak: drop_train` for that earlier domain (or rename ids alike by chance)",
     }
 )
 _SPLIT_RANK = MappingProxyType({"test": 0, "val": 1, "train": 2})  # of identical files the first is kept
@@ -40,7 +40,7 @@ class LeakageReport:
 
 
 def check_leakage(domains: Mapping[str, Manifest], settings: Mapping[str, DataSettings]) -> LeakageReport:
-    """Look for leakage in every domain and between the target's test rows and every earlier stage; mend what may be mended.
+    """Look for leakage in each domain, and of the target's test rows into earlier stages; mend what may be mended.
 
     Leakage of the target is an error: the answer rests on it. Between the splits of an earlier domain it is a warning,
     within one split a note.
@@ -50,7 +50,9 @@ def check_leakage(domains: Mapping[str, Manifest], settings: Mapping[str, DataSe
         settings: by stage; `duplicates` and `on_leak` say what to mend.
     """
     target = list(domains)[-1]
-    checks = {name: _DomainCheck(domain, settings[name], name, is_target=name == target) for name, domain in domains.items()}
+    checks = {
+        name: _DomainCheck(domain, settings[name], name, is_target=name == target) for name, domain in domains.items()
+    }
     for check in checks.values():
         check.groups_unknown()
         check.label_conflicts()
@@ -81,7 +83,9 @@ class _DomainCheck:
 
     def groups_unknown(self) -> None:
         if self.domain.group_column is None:
-            self._find("groups_unknown", "note", "no column says which images belong together; each image is its own group", [])
+            self._find(
+                "groups_unknown", "note", "no column says which images belong together; each image is its own group", []
+            )
 
     def label_conflicts(self) -> None:
         labels = self.table.groupby("digest")["label"].transform("nunique")
@@ -152,14 +156,17 @@ class _DomainCheck:
         rows = used[shared]
         if rows.empty:
             return
-        what = f"{len(rows)} images of {target_name}'s test groups, or identical to its test images ({_some(rows['path'])})"
+        what = f"{len(rows)} images of {target_name}'s test groups, or identical to its test images "
+        what += f"({_some(rows['path'])})"
         if mends:
             self._drop(rows, f"of {target_name}'s test set")
             self._find("stage_overlap", "note", f"{what}; left out here", rows["path"], len(rows))
         else:
             self._find("stage_overlap", "error", f"{what} stand in this earlier stage", rows["path"], len(rows))
 
-    def _find(self, kind: str, severity: Severity, what: str, paths: Sequence[str] | pd.Series[str], value: int | None = None) -> None:
+    def _find(
+        self, kind: str, severity: Severity, what: str, paths: Sequence[str] | pd.Series[str], value: int | None = None
+    ) -> None:
         size = None if value is None else float(value)
         self.findings.append(Finding(kind, severity, f"{self._name}: {what}", tuple(map(str, paths)), size))
 

@@ -38,7 +38,9 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -56,7 +58,8 @@ def main() -> None:
     except Stopped as stopped:
         _fail(f"{stopped}; everything is saved, the same command goes on from here", stopped.exit_code)
     except OSError as error:
-        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}; what was saved before is intact", EXIT_IO)
+        where = f": {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}; what was saved before is intact", EXIT_IO)
 
 
 def _fail(message: str, exit_code: int) -> None:

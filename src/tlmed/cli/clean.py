@@ -12,8 +12,12 @@ from tlmed.cli.run import JsonOption
 
 def clean(
     store: Annotated[Path, typer.Argument(help="Folder that runs share.")] = Path("runs"),
-    remove: Annotated[bool, typer.Option("--remove", help="Remove what no run refers to; without it, only list.")] = False,
-    keep_run: Annotated[list[Path] | None, typer.Option(help="A run folder elsewhere that uses this store; may be repeated.")] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove what no run refers to; without it, only list.")
+    ] = False,
+    keep_run: Annotated[
+        list[Path] | None, typer.Option(help="A run folder elsewhere that uses this store; may be repeated.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List what the store holds, with sizes, and remove what no run refers to."""

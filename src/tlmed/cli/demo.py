@@ -26,7 +26,9 @@ def demo(
     recipe = load_recipe(Path(tlmed.recipe.__file__).parent / "builtin" / "demo.yaml")
     result = experiment.run(recipe, out=out, seeds=seed or ())
     if as_json:
-        print_json({"folder": str(result.folder), "trained": result.trained, "metrics": result.metrics, "note": recipe.note})
+        print_json(
+            {"folder": str(result.folder), "trained": result.trained, "metrics": result.metrics, "note": recipe.note}
+        )
     else:
         print_result(result)
         print(recipe.note)

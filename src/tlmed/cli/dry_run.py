@@ -46,4 +46,6 @@ def show_plan(
     console.print(count_table(planned.domains))
     console.print(plan_tree(planned.plan, estimates, planned.store))
     left = "unknown" if seconds is None else f"about {format_seconds(seconds)}"
-    console.print(f"{len(missing)} of {len(estimates)} stages to train; time to train them: {left}. Nothing was trained.")
+    console.print(
+        f"{len(missing)} of {len(estimates)} stages to train; time to train them: {left}. Nothing was trained."
+    )

@@ -10,8 +10,12 @@ import typer
 
 def init(
     data: Annotated[Path, typer.Argument(help="The target: a table (.csv, .parquet) or a folder of class folders.")],
-    related: Annotated[Path | None, typer.Option(help="The target-related domain: many images of a similar kind.")] = None,
-    generic: Annotated[str | None, typer.Option(help="Starting weights: a file, hub:ID, stage:NAME or bundle:PATH.")] = None,
+    related: Annotated[
+        Path | None, typer.Option(help="The target-related domain: many images of a similar kind.")
+    ] = None,
+    generic: Annotated[
+        str | None, typer.Option(help="Starting weights: a file, hub:ID, stage:NAME or bundle:PATH.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where to write the recipe.")] = Path("recipe.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
@@ -23,7 +27,9 @@ def init(
 
     if out.exists() and not force:
         raise InputError(f"{out} is there already; choose another --out, or --force to overwrite it.")
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in (data.stem if data.is_file() else data.resolve().name)).strip(".-_")
+    name = "".join(
+        c if c.isalnum() or c in "._-" else "-" for c in (data.stem if data.is_file() else data.resolve().name)
+    ).strip(".-_")
     text = draft_recipe(data, related=related, generic=generic, name=name or "experiment", file_name=str(out))
     write_durably(out, text)
     load_recipe(out)

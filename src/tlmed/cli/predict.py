@@ -11,7 +11,9 @@ import typer
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, such as runs/NAME/bundle.")],
     paths: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
-    table_format: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="Form of the answer.")] = "table",
+    table_format: Annotated[
+        Literal["table", "csv", "json"], typer.Option("--format", help="Form of the answer.")
+    ] = "table",
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write CSV or JSON to this file instead of stdout.")] = None,
 ) -> None:

@@ -19,7 +19,9 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="Recipe (.yaml).")],
     out: OutOption = None,
     store: StoreOption = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
+    ] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Train this arm only; may be repeated.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Train with this seed only; may be repeated.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; train nothing.")] = False,

@@ -9,7 +9,9 @@ import typer
 
 from tlmed.cli.run import JsonOption
 
-weights_app = typer.Typer(help="List, show and import starting weights. Nothing is ever downloaded.", no_args_is_help=True)
+weights_app = typer.Typer(
+    help="List, show and import starting weights. Nothing is ever downloaded.", no_args_is_help=True
+)
 
 StoreOption = Annotated[Path, typer.Option(help="Folder that runs share.")]
 _DEFAULT_STORE = Path("runs")
@@ -30,7 +32,12 @@ def list_imported(store: StoreOption = _DEFAULT_STORE, as_json: JsonOption = Fal
 
     table = Table("weights", "digest", "licence", "size")
     for source in sources:
-        table.add_row(source.spec, source.digest[:12], source.licence or "not stated", f"{source.path.stat().st_size / 2**20:.1f} MB")
+        table.add_row(
+            source.spec,
+            source.digest[:12],
+            source.licence or "not stated",
+            f"{source.path.stat().st_size / 2**20:.1f} MB",
+        )
     Console().print(table)
     if not sources:
         print(f"None in {store}. `tlmed weights import FILE --as hub:ID` adds some.")
@@ -57,8 +64,12 @@ def show(
 def import_file(
     file: Annotated[Path, typer.Argument(help="A .safetensors, .pth or .pt file.")],
     name: Annotated[str, typer.Option("--as", help="Name in recipes, as hub:timm/vit_small_patch16_224.augreg_in21k.")],
-    licence: Annotated[str | None, typer.Option(help="Licence, as SPDX writes it; goes into lineage and model card.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Pixel mean in training, as 0.5,0.5,0.5; default: ImageNet's.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence, as SPDX writes it; goes into lineage and model card.")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Pixel mean in training, as 0.5,0.5,0.5; default: ImageNet's.")
+    ] = None,
     std: Annotated[str | None, typer.Option(help="Pixel standard deviation in training.")] = None,
     store: StoreOption = _DEFAULT_STORE,
 ) -> None:

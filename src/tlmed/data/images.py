@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from tlmed.errors import InputError
 from tlmed.recipe.model import ImageSettings
@@ -59,8 +59,8 @@ def read_image(file: Path, settings: ImageSettings, limits: ImageLimits = DEFAUL
     the image's own values. Resizing averages over the pixels that fall together (triangle filter).
 
     Raises:
-        UnreadableImage: missing, beyond the limits, not an image, damaged, of several frames, or with pixels whose range
-            is not known.
+        UnreadableImage: missing, beyond the limits, not an image, damaged, of several frames, or with pixels whose
+            range is not known.
     """
     try:
         num_bytes = file.stat().st_size
@@ -76,12 +76,14 @@ def read_image(file: Path, settings: ImageSettings, limits: ImageLimits = DEFAUL
             return _to_form(file, opened, settings)
     except UnreadableImage:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnreadableImage(file, f"not an image in one of the formats {', '.join(FORMATS)}, or damaged") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(file, f"more than the limit of {limits.max_pixels} pixels") from error
     except _DAMAGE as error:
-        raise UnreadableImage(file, f"damaged or cut off ({' '.join(str(error).split()) or type(error).__name__})") from error
+        raise UnreadableImage(
+            file, f"damaged or cut off ({' '.join(str(error).split()) or type(error).__name__})"
+        ) from error
 
 
 def _check_header(file: Path, opened: Image.Image, limits: ImageLimits) -> None:
@@ -117,12 +119,17 @@ def _map_range(file: Path, image: Image.Image, settings: ImageSettings) -> np.nd
         value_range = _RANGE_OF_16_BIT
     if value_range is None:
         raise UnreadableImage(
-            file, f"pixels of Pillow's mode {image.mode} have no natural range", "write `image: {value_range: [low, high]}`"
+            file,
+            f"pixels of Pillow's mode {image.mode} have no natural range",
+            "write `image: {value_range: [low, high]}`",
         )
     values = np.asarray(image, dtype=np.float32)
     if not np.isfinite(values).all():
         raise UnreadableImage(file, "holds pixels that are not finite numbers")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+    if (
+        isinstance(image, TiffImagePlugin.TiffImageFile)
+        and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    ):
         raise UnreadableImage(file, "more than 8 bits with white as zero", "store it with black as zero")
     low, high = value_range
     scaled: np.ndarray = np.clip((values - low) / (high - low), 0.0, 1.0) * np.float32(255)

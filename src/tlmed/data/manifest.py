@@ -44,7 +44,9 @@ class Manifest:
         return replace(self, table=table)
 
 
-def validate_manifest(raw: pd.DataFrame, *, name: str, root: Path, group: str | None = None, unit: str = "image") -> Manifest:
+def validate_manifest(
+    raw: pd.DataFrame, *, name: str, root: Path, group: str | None = None, unit: str = "image"
+) -> Manifest:
     """Check a table of strings (missing: NaN) and fill in file, group and unit.
 
     Args:
@@ -56,7 +58,10 @@ def validate_manifest(raw: pd.DataFrame, *, name: str, root: Path, group: str | 
         InputError: names row and column, and says what to do.
     """
     if "path" not in raw.columns:
-        raise InputError(f"{name}: no column 'path'; the columns are {', '.join(map(str, raw.columns))}. Name the one with the files 'path'.")
+        raise InputError(
+            f"{name}: no column 'path'; the columns are {', '.join(map(str, raw.columns))}. "
+            "Name the one with the files 'path'."
+        )
     if raw.empty:
         raise InputError(f"{name}: no rows; a manifest needs a row an image.")
     table = pd.DataFrame({"path": raw["path"]})
@@ -89,7 +94,9 @@ def _units(raw: pd.DataFrame, name: str, unit: str) -> pd.Series[str]:
     if unit == "image":
         return raw["path"]
     if unit not in raw.columns:
-        raise InputError(f"{name}: no column {unit!r} to take the unit from.{did_you_mean(unit, ['image', *map(str, raw.columns)])}")
+        raise InputError(
+            f"{name}: no column {unit!r} to take the unit from.{did_you_mean(unit, ['image', *map(str, raw.columns)])}"
+        )
     _refuse_rows(name, unit, raw[unit].isna(), "is empty; every image needs its unit")
     return raw[unit]
 
@@ -105,7 +112,10 @@ def _splits(raw: pd.DataFrame, name: str) -> pd.Series[str]:
 def _check_files(name: str, table: pd.DataFrame) -> None:
     absent = [path for path, file in zip(table["path"], table["file"], strict=True) if not Path(file).is_file()]
     if absent:
-        raise InputError(f"{name}: {_some(absent)} {'is' if len(absent) == 1 else 'are'} named in the table but not there; restore the files or remove the rows.")
+        raise InputError(
+            f"{name}: {_some(absent)} {'is' if len(absent) == 1 else 'are'} named in the table but not "
+            "there; restore the files or remove the rows."
+        )
 
 
 def _check_unit_labels(table: pd.DataFrame, name: str) -> None:
@@ -114,10 +124,15 @@ def _check_unit_labels(table: pd.DataFrame, name: str) -> None:
     num_labels = table.groupby("unit")["label"].nunique()
     mixed = num_labels.index[num_labels > 1].tolist()
     if mixed:
-        raise InputError(f"{name}: unit {_some(mixed)} has images of two labels; a decision about a unit needs one label: mend the labels, or choose another unit.")
+        raise InputError(
+            f"{name}: unit {_some(mixed)} has images of two labels; a decision about a unit "
+            "needs one label: mend the labels, or choose another unit."
+        )
 
 
-def _refuse_rows(name: str, column: str, wrong: pd.Series[bool], what: str, values: pd.Series[str] | None = None) -> None:
+def _refuse_rows(
+    name: str, column: str, wrong: pd.Series[bool], what: str, values: pd.Series[str] | None = None
+) -> None:
     rows = np.flatnonzero(wrong.to_numpy())
     if len(rows):
         value = f" {values.iloc[rows[0]]!r}" if values is not None else ""

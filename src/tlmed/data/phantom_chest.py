@@ -1,7 +1,7 @@
 """Drawn chest CT slices: lungs, heart, vessels, bones, and findings, as a lung window shows them.
 
-Coordinates run from -1 to 1, x to the image's right (the patient's left), y from front to back. Intensities are those of
-a lung window from -1350 to 150 HU, scaled to 0..1: air 0.1, lung 0.3, ground glass about 0.55, soft tissue 0.95.
+Coordinates run from -1 to 1, x to the image's right (the patient's left), y from front to back. Intensities are roughly
+those of a lung window, scaled to 0..1: air 0.06, lung 0.2, ground glass about 0.45, soft tissue 0.8, bone 1.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Slice:
     generator: np.random.Generator
 
     def place_in_lung(self, side: int, reach: tuple[float, float], angles: tuple[float, float]) -> tuple[float, float]:
-        """Draw a point by its distance from the lung's centre and its angle: 0 lateral, 90 back, 180 medial, -90 front."""
+        """Draw a point by distance from the lung's centre and angle: 0 lateral, 90 back, 180 medial, -90 front."""
         angle = np.deg2rad(self.generator.uniform(*angles))
         distance = self.generator.uniform(*reach)
         (x, y), (width, height) = self.centers[side], self.axes[side]
@@ -143,7 +143,10 @@ def _draw_body(generator: np.random.Generator, anatomy: Anatomy, level: float, r
     lungs, reach, centers, axes = {}, {}, {}, {}
     keep_out = _organs(x, y, anatomy, level)
     for side in _SIDES:
-        center, axes[side] = (side * 0.44 * anatomy.width, 0.02), (0.4 * anatomy.width * grown, 0.8 * anatomy.height * grown)
+        center, axes[side] = (
+            (side * 0.44 * anatomy.width, 0.02),
+            (0.4 * anatomy.width * grown, 0.8 * anatomy.height * grown),
+        )
         reach[side] = _lung_reach(x, y, side, center, axes[side], anatomy.wobble)
         lungs[side] = _soft(1 - reach[side], 0.04) * (1 - keep_out)
         image = image * (1 - lungs[side]) + anatomy.lung_value * lungs[side]
@@ -210,7 +213,7 @@ def _draw_airways(image: Floats, x: Floats, y: Floats, level: float) -> Floats:
 
 
 def _draw_vessels(drawn: Slice) -> None:
-    """Trees from the roots of the lungs, of which a slice cuts parts lengthwise, and the dots of those it cuts across."""
+    """Trees from the roots of the lungs, cut lengthwise in parts, and dots where the slice cuts vessels across."""
     resolution = len(drawn.image)
     canvas = Image.new("L", (resolution, resolution))
     pen = _Pen(ImageDraw.Draw(canvas), drawn.generator, resolution)
@@ -302,7 +305,11 @@ def effusion(drawn: Slice) -> None:
     """Fluid behind the lung, with a level that curves up to the side."""
     side = _any_side(drawn)
     (x, y), (width, height) = drawn.centers[side], drawn.axes[side]
-    line = y + height * drawn.generator.uniform(0.3, 0.65) - 0.35 * height * np.clip((drawn.x - x) * side / width, 0, 1) ** 2
+    line = (
+        y
+        + height * drawn.generator.uniform(0.3, 0.65)
+        - 0.35 * height * np.clip((drawn.x - x) * side / width, 0, 1) ** 2
+    )
     drawn.replace_in_lung(side, _soft(drawn.y - line, 0.04), _SOFT - 0.04)
 
 

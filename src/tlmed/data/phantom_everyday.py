@@ -68,11 +68,11 @@ def _inside(generator: np.random.Generator, kind: str, u: Floats, v: Floats) -> 
     if kind == "ring":
         return 0.25 - np.abs(radius - 0.75)
     if kind == "star":
-        return 0.65 + 0.3 * np.cos(5 * angle) - radius
+        return np.asarray(0.65 + 0.3 * np.cos(5 * angle) - radius)
     if kind == "leaf":
-        return 0.55 * (1 - np.clip(u, -1, 1) ** 2) - np.abs(v) - 0.02
+        return np.asarray(0.55 * (1 - u**2) - np.abs(v) - 0.02)
     neck = np.where(v < -0.35, 0.18, 0.45)
-    return np.minimum(neck - np.abs(u), 1 - np.abs(v))
+    return np.asarray(np.minimum(neck - np.abs(u), 1 - np.abs(v)))
 
 
 def _bricks(generator: np.random.Generator, x: Floats, y: Floats) -> Floats:

@@ -64,20 +64,27 @@ def write_phantoms(settings: PhantomSettings, store: Store) -> Path:
 
 
 def _write(settings: PhantomSettings, folder: Path) -> None:
-    planned = {"everyday": _everyday, "chest-findings": _chest_findings, "chest-target": _chest_target}[settings.kind](settings)
+    planned = {"everyday": _everyday, "chest-findings": _chest_findings, "chest-target": _chest_target}[settings.kind](
+        settings
+    )
     with track(f"drawing {settings.kind}", total=len(planned)) as progress:
         for one, pixels in zip(planned, map_in_order(partial(_draw, settings=settings), planned), strict=True):
             Image.fromarray(pixels).save(folder / one.path, compress_level=1)
             progress.advance()
     column = "group" if settings.kind == "everyday" else "patient"
-    rows = [{"path": one.path, column: one.group, "slice": one.position, "label": one.label, "split": one.split} for one in planned]
+    rows = [
+        {"path": one.path, column: one.group, "slice": one.position, "label": one.label, "split": one.split}
+        for one in planned
+    ]
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
 
 
 def _everyday(settings: PhantomSettings) -> list[_Planned]:
     classes = EVERYDAY_CLASSES
     return [
-        _Planned(f"picture{number:05d}", number, 0, classes[number % len(classes)], _train_or_val(number // len(classes)))
+        _Planned(
+            f"picture{number:05d}", number, 0, classes[number % len(classes)], _train_or_val(number // len(classes))
+        )
         for number in range(settings.num_images)
     ]
 
@@ -86,7 +93,13 @@ def _chest_findings(settings: PhantomSettings) -> list[_Planned]:
     names = sorted(FINDINGS)
     slices = [divmod(number, _SLICES_PER_PATIENT) for number in range(settings.num_images)]
     return [
-        _Planned(f"archive{patient:04d}", patient, position, names[patient % len(names)], _train_or_val(patient // len(names)))
+        _Planned(
+            f"archive{patient:04d}",
+            patient,
+            position,
+            names[patient % len(names)],
+            _train_or_val(patient // len(names)),
+        )
         for patient, position in slices
     ]
 

@@ -18,7 +18,9 @@ _SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": 
 _MANIFEST_FILE = "manifest.csv"
 
 
-def read_manifest(source: Path | str, *, group: str | None = None, unit: str = "image", name: str | None = None) -> Manifest:
+def read_manifest(
+    source: Path | str, *, group: str | None = None, unit: str = "image", name: str | None = None
+) -> Manifest:
     """Read a data set: a table (.csv, .parquet), a folder with a `manifest.csv`, or a folder of class folders.
 
     Args:
@@ -40,7 +42,9 @@ def read_manifest(source: Path | str, *, group: str | None = None, unit: str = "
     return validate_manifest(_read_table(path), name=label, root=path.resolve().parent, group=group, unit=unit)
 
 
-def read_domain(settings: DataSettings, store: Store, *, group: str | None = None, unit: str = "image", name: str) -> Manifest:
+def read_domain(
+    settings: DataSettings, store: Store, *, group: str | None = None, unit: str = "image", name: str
+) -> Manifest:
     """Read the data of one domain of a recipe; phantoms are made in the store first.
 
     Raises:

@@ -27,8 +27,8 @@ def hold_out(table: pd.DataFrame, fraction: float, seed: int, *, name: str = "th
     if num_groups.min() < 2:
         label = num_groups.idxmin()
         raise InputError(
-            f"{name}: class {label!r} has only {num_groups.min()} group, so it cannot stand on both sides of a split; add "
-            "patients of that class, or give a `split` column."
+            f"{name}: class {label!r} has only {num_groups.min()} group, so it cannot stand on both sides of a split; "
+            "add patients of that class, or give a `split` column."
         )
     folds = StratifiedGroupKFold(min(num_folds, len(np.unique(groups))), shuffle=True, random_state=seed)
     _, held_out = next(iter(folds.split(np.zeros(len(table)), pd.factorize(labels, sort=True)[0], groups)))
@@ -58,10 +58,16 @@ def complete_splits(
         table["split"] = np.where(hold_out(table, test_fraction, seed, name=manifest.name), "test", "train")
     elif table["split"].isna().all():
         if needs_test:
-            raise InputError(f"{manifest.name}: no row has a split; write `evaluation: {{protocol: {{split: holdout}}}}` to draw a test set.")
+            raise InputError(
+                f"{manifest.name}: no row has a split; write `evaluation: {{protocol: {{split: holdout}}}}` to draw "
+                "a test set."
+            )
         table["split"] = "train"
     if needs_test and not {"train", "test"} <= set(table["split"]):
-        raise InputError(f"{manifest.name}: the split has no {'test' if 'train' in set(table['split']) else 'train'} rows; give both, or use `protocol: {{split: holdout}}`.")
+        absent = "test" if "train" in set(table["split"]) else "train"
+        raise InputError(
+            f"{manifest.name}: the split has no {absent} rows; give both, or use `protocol: {{split: holdout}}`."
+        )
     if "val" not in set(table["split"]):
         train = table[table["split"] == "train"]
         carved = train.index[hold_out(train, val_fraction, seed + 1, name=manifest.name)]
@@ -77,16 +83,24 @@ def check_trainable(manifest: Manifest, name: str, *, is_target: bool = False) -
     """
     table = manifest.table
     if len(manifest.classes) == 0:
-        raise InputError(f"{name}: no labels, and every strategy so far learns from labels; add a `label` column or class folders.")
+        raise InputError(
+            f"{name}: no labels, and every strategy so far learns from labels; add a `label` column or class folders."
+        )
     counts = table.groupby(["split", "label"]).size().unstack(fill_value=0)
     train = counts.loc["train"] if "train" in counts.index else pd.Series(dtype=int)
     present = [label for label in manifest.classes if train.get(label, 0) > 0]
     if len(present) < 2:
-        raise InputError(f"{name}: {'only class ' + repr(present[0]) if present else 'no class'} has training images; two or more are needed.")
+        what = f"only class {present[0]!r}" if present else "no class"
+        raise InputError(f"{name}: {what} has training images; two or more are needed.")
     for label in manifest.classes:
         if label not in present:
-            raise InputError(f"{name}: class {label!r} has no training images ({int(counts[label].sum())} elsewhere); add some, or leave the class out.")
+            raise InputError(
+                f"{name}: class {label!r} has no training images ({int(counts[label].sum())} elsewhere); add some, "
+                "or leave the class out."
+            )
     if is_target:
-        in_test = [label for label in manifest.classes if "test" in counts.index and counts.loc["test", label] > 0]
+        tested = set(table.loc[table["split"] == "test", "label"])
+        in_test = [label for label in manifest.classes if label in tested]
         if len(in_test) < 2:
-            raise InputError(f"{name}: the test split holds {'class ' + repr(in_test[0]) + ' alone' if in_test else 'no image'}; no figure can be computed from it.")
+            what = f"class {in_test[0]!r} alone" if in_test else "no image"
+            raise InputError(f"{name}: the test split holds {what}; no figure can be computed from it.")

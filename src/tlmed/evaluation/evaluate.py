@@ -89,7 +89,8 @@ def aggregate_units(predictions: pd.DataFrame) -> pd.DataFrame:
                 f"predictions: unit {str(first)!r} has {len(values)} {name}s ({', '.join(values)}), as have "
                 f"{(num_values > 1).sum()} units in all; correct the {name} column, or take a smaller unit."
             )
-    how = {name: "first" for name in constant} | {name: "mean" for name in predictions if str(name).startswith(_PREFIX)}
+    how = dict.fromkeys(constant, "first")
+    how |= {name: "mean" for name in map(str, predictions) if name.startswith(_PREFIX)}
     return predictions.groupby(keys, sort=False, observed=True).agg(how).reset_index()
 
 
@@ -113,7 +114,9 @@ def _read(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the test rows, with the columns that a plain table may leave out."""
     for name in ("unit", "label"):
         if name not in predictions:
-            raise InputError(f"predictions: the column {name!r} is missing; add it.{did_you_mean(name, map(str, predictions))}")
+            raise InputError(
+                f"predictions: the column {name!r} is missing; add it.{did_you_mean(name, map(str, predictions))}"
+            )
     table = predictions if "split" not in predictions else predictions[predictions["split"] == _TEST]
     if table.empty:
         raise InputError(f"predictions: no rows of the split {_TEST!r}, so there is nothing to measure; add test rows.")
@@ -126,8 +129,8 @@ def _read(predictions: pd.DataFrame) -> pd.DataFrame:
     if "path" in table and table.duplicated(["arm", "seed", "path"]).any():
         row = table[table.duplicated(["arm", "seed", "path"])].iloc[0]
         raise InputError(
-            f"predictions: {row['path']} is there twice for arm {str(row['arm'])!r} and seed {row['seed']}; keep one row "
-            "an image, arm and seed."
+            f"predictions: {row['path']} is there twice for arm {str(row['arm'])!r} and seed {row['seed']}; keep one "
+            "row an image, arm and seed."
         )
     return table
 
@@ -147,8 +150,8 @@ def _classes(table: pd.DataFrame) -> list[str]:
         first = ", ".join(f"{value:.4g}" for value in values[~sound][0])
         unit = table["unit"].to_numpy()[~sound][0]
         raise InputError(
-            f"predictions: {(~sound).sum()} test rows hold no probabilities, first that of unit {unit} ({first}); the p_ "
-            "columns must be from 0 to 1 and sum to 1 in each row."
+            f"predictions: {(~sound).sum()} test rows hold no probabilities, first that of unit {unit} ({first}); the "
+            "p_ columns must be from 0 to 1 and sum to 1 in each row."
         )
     unknown = sorted(set(table["label"].astype(str)) - set(classes))
     if unknown:
@@ -225,7 +228,9 @@ def _describe_interval(level: _Level, unit: str, groups_known: bool) -> str:
     elif most == 1:
         covered = f"{what}; one seed, so they cover the choice of cases, not the chance of training."
     else:
-        covered = f"{what}, and of the seeds where an arm has several; with one seed they leave out the chance of training."
+        covered = (
+            f"{what}, and of the seeds where an arm has several; with one seed they leave out the chance of training."
+        )
     if groups_known:
         return covered
     return f"{covered} Groups are unknown: each {unit} is its own, so they are too narrow if patients have several."

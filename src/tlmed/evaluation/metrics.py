@@ -90,8 +90,8 @@ def decide(probabilities: Floats, positive: int | None) -> Integers:
     """
     if probabilities.shape[1] == 2 and positive is not None:
         is_positive = probabilities[:, positive] > probabilities[:, 1 - positive]
-        return np.where(is_positive, positive, 1 - positive)
-    return probabilities.argmax(axis=1)
+        return np.where(is_positive, np.int64(positive), np.int64(1 - positive))
+    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
 
 
 def accuracy(scored: Scored, weights: Weights) -> Floats:

@@ -36,7 +36,8 @@ class DataSettings(Settings):
         manifest: CSV or Parquet table, a row per image.
         folder: folder of class folders, or one that holds a `manifest.csv`.
         phantom: built-in synthetic images.
-        group_pattern: regular expression whose first bracket is the group (patient) in each path, where no column says it.
+        group_pattern: regular expression whose first bracket is the group (patient) in each path, where no column says
+            it.
         duplicates: `drop` keeps one of several identical files, in the order test, val, train, and drops a set
             whose labels contradict each other whole.
         on_leak: `drop_train` takes the offending rows out of training; the default stops.

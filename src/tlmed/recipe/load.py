@@ -112,5 +112,7 @@ def _absolute(path: str, folder: Path) -> Path:
 def _variable(match: re.Match[str]) -> str:
     name = match.group(1)
     if name not in os.environ:
-        raise InputError(f"the recipe uses ${{{name}}}, but the environment variable {name} is not set: set it to a folder.")
+        raise InputError(
+            f"the recipe uses ${{{name}}}, but the environment variable {name} is not set: set it to a folder."
+        )
     return os.environ[name]

@@ -56,7 +56,7 @@ class RuntimeSettings(Settings):
 
     Attributes:
         precision: `bf16` computes in bfloat16 with float32 weights where the hardware has it.
-        workers: processes that make training views; 0 makes them in the training process. They do not change the result.
+        workers: processes that make training views; 0 makes them in the training process. The result is the same.
         checkpoint_seconds: how much work a crash may cost at most.
     """
 

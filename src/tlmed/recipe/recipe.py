@@ -187,7 +187,9 @@ def resolve_arms(recipe: Recipe) -> dict[str, Arm]:
                 raise ValueError(f"arm {name!r}: unknown stage {stage!r}.{did_you_mean(stage, order)}")
         positions = [order[stage] for stage in settings.stages]
         if not positions or positions[-1] != len(order) - 1 or positions != sorted(set(positions)):
-            raise ValueError(f"arm {name!r}: its stages must follow the chain's order and end with {recipe.target.name!r}")
+            raise ValueError(
+                f"arm {name!r}: its stages must follow the chain's order and end with {recipe.target.name!r}"
+            )
         weights = recipe.weights if settings.weights is None else _checked_weights(settings.weights)
         arms[name] = Arm(name, settings.stages, weights)
     return arms
@@ -223,7 +225,8 @@ Precision = Literal["float32", "bf16"]
 def resolved(recipe: Recipe, *, device: str, precision: Precision, workers: int) -> Recipe:
     """The recipe with every preset written out and every `auto` replaced; loading it again gives the same run."""
     chain = tuple(
-        stage.model_copy(update={"training": training_of(recipe, stage).model_dump(mode="json")}) for stage in recipe.chain
+        stage.model_copy(update={"training": training_of(recipe, stage).model_dump(mode="json")})
+        for stage in recipe.chain
     )
     arms = {arm.name: ArmSettings(stages=arm.stages, weights=arm.weights) for arm in resolve_arms(recipe).values()}
     runtime = recipe.runtime.model_copy(update={"device": device, "precision": precision, "workers": workers})

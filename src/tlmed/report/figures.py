@@ -55,7 +55,7 @@ def draw_confusion_matrix(
         title: of the picture.
         path: PNG file to write.
     """
-    counts = pd.crosstab(labels, predicted).reindex(index=classes, columns=classes, fill_value=0).to_numpy()
+    counts = pd.crosstab(labels, predicted).reindex(index=list(classes), columns=list(classes), fill_value=0).to_numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     edge = 2.4 + 0.75 * len(classes)
     figure = Figure(figsize=(edge + 1, edge), layout="constrained")
@@ -66,7 +66,9 @@ def draw_confusion_matrix(
         text = f"{count}\n{shares[row, column]:.0%}"
         axes.text(column, row, text, ha="center", va="center", color=colour)
     positions = range(len(classes))
-    axes.set_xticks(positions, classes, rotation=30 if len(classes) > 2 else 0, ha="right" if len(classes) > 2 else "center")
+    axes.set_xticks(
+        positions, classes, rotation=30 if len(classes) > 2 else 0, ha="right" if len(classes) > 2 else "center"
+    )
     axes.set_yticks(positions, classes)
     axes.set(xlabel="predicted", ylabel="true (rows sum to 100 %)", title=title)
     _save(figure, path)
@@ -96,7 +98,11 @@ def draw_arm_comparison(metrics: Mapping[str, Any], *, path: Path, metric: str) 
         axes.axvline(0.5, color=_GREEN, linestyle=":", label="chance")
         axes.legend(frameon=False, loc="lower left")
     axes.set_yticks(range(len(arms)), arms)
-    axes.set(xlabel=f"{metric} on test, with 95 % interval", xlim=(min(0.4, axes.get_xlim()[0]), 1.0), ylim=(len(arms) - 0.4, -0.7))
+    axes.set(
+        xlabel=f"{metric} on test, with 95 % interval",
+        xlim=(min(0.4, axes.get_xlim()[0]), 1.0),
+        ylim=(len(arms) - 0.4, -0.7),
+    )
     _plain(axes)
     _save(figure, path)
 

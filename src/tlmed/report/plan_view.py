@@ -65,5 +65,7 @@ def count_rows(domains: Mapping[str, Manifest], max_classes: int = 12) -> list[d
         order = pd.Categorical(table["split"], ["train", "val", "test"])
         for (split, label), part in table.groupby([order, "label"], observed=True):
             groups = int(part["group"].nunique()) if domain.group_column is not None else None
-            rows.append({"domain": name, "split": str(split), "class": str(label), "images": len(part), "groups": groups})
+            rows.append(
+                {"domain": name, "split": str(split), "class": str(label), "images": len(part), "groups": groups}
+            )
     return rows

@@ -28,7 +28,7 @@ def draw_run(folder: Path, plan: ChainPlan, predictions: pd.DataFrame, metrics: 
     classes = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
     test = predictions[predictions["split"] == "test"]
     for (arm, seed), part in test.groupby(["arm", "seed"], sort=False):
-        path = place / f"confusion-{arm}-seed{seed}-{plan.last[str(arm), int(seed)][:6]}.png"
+        path = place / f"confusion-{arm}-seed{seed}-{plan.last[str(arm), int(str(seed))][:6]}.png"
         if not path.exists():
             units = aggregate_units(part)
             predicted = units[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)

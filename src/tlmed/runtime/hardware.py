@@ -6,6 +6,7 @@ import ctypes
 import importlib.util
 import os
 import platform
+import re
 import subprocess
 import sys
 from functools import cache
@@ -48,9 +49,8 @@ def _torch_has_cuda() -> bool:
     if found is None or found.origin is None:
         return False
     version_file = Path(found.origin).with_name("version.py")
-    values: dict[str, object] = {}
-    exec(compile(version_file.read_text(encoding="utf-8"), str(version_file), "exec"), values)
-    return values.get("cuda") is not None
+    # A line such as `cuda: Optional[str] = '13.0'`; importing it would import torch.
+    return re.search(r"^cuda\b.*=\s*['\"]", version_file.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
 @cache
@@ -60,7 +60,9 @@ def cpu_has_bf16() -> bool:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
     if sys.platform == "darwin" and platform.machine() == "arm64":
-        answer = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, text=True, check=False)
+        answer = subprocess.run(
+            ["/usr/sbin/sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, text=True, check=False
+        )
         return answer.stdout.strip() == "1"
     return False
 

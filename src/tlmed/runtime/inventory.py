@@ -43,7 +43,9 @@ def take_stock(store: Store, extra_runs: Sequence[Path] = ()) -> list[StoredEntr
             for key in keys:
                 users.setdefault((kind, key), []).append(file.parent.name)
     entries = [
-        StoredEntry(kind, key, store.folder(kind, key), _size(store.folder(kind, key)), tuple(users.get((kind, key), ())))
+        StoredEntry(
+            kind, key, store.folder(kind, key), _size(store.folder(kind, key)), tuple(users.get((kind, key), ()))
+        )
         for kind in KINDS
         for key in store.entries(kind)
     ]

@@ -20,7 +20,7 @@ from tlmed.runtime.store import write_durably
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
 # What does not change a result, and what `--seed` adds to.
-_NOT_IDENTITY = {"runtime": True, "note": True, "evaluation": {"seeds"}, "name": True}
+_NOT_IDENTITY: dict[str, Any] = {"runtime": True, "note": True, "evaluation": {"seeds"}, "name": True}
 
 
 class RunFolder:
@@ -48,7 +48,9 @@ def open_run_folder(path: Path, recipe: Recipe) -> Iterator[RunFolder]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(f"{path}: another run is working in this folder; wait for it, or choose another --out.") from error
+        raise InputError(
+            f"{path}: another run is working in this folder; wait for it, or choose another --out."
+        ) from error
     try:
         _check_same_recipe(path / RECIPE_FILE, recipe)
         write_durably(path / RECIPE_FILE, dump_recipe(recipe))
@@ -64,8 +66,9 @@ def _check_same_recipe(file: Path, recipe: Recipe) -> None:
     old, new = (_flat(one.model_dump(mode="json", exclude=_NOT_IDENTITY)) for one in (before, recipe))
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if changed:
+        named = ", ".join(changed[:4]) + (" ..." if changed[4:] else "")
         raise InputError(
-            f"{file.parent} belongs to another recipe (differs in {', '.join(changed[:4])}{' ...' if changed[4:] else ''}): "
+            f"{file.parent} belongs to another recipe (differs in {named}): "
             "choose another --out, or remove that folder; what both share is not trained again."
         )
 

@@ -1,7 +1,7 @@
 """The content-addressed store: a folder under a key is complete or absent, whatever happens.
 
-Everything costly (trained stages, decoded images, phantoms, class probabilities) is a folder `<root>/<kind>/<key>/` whose key
-is a digest of all that determines its content. It is written under a temporary name, flushed, and renamed.
+Everything costly (trained stages, decoded images, phantoms, class probabilities) is a folder `<root>/<kind>/<key>/`
+whose key is a digest of all that determines its content. It is written under a temporary name, flushed, and renamed.
 """
 
 from __future__ import annotations

@@ -53,7 +53,11 @@ def render_model_card(card: dict[str, Any], metrics: dict[str, Any]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("tlmed.serving"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+        loader=PackageLoader("tlmed.serving"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
     )
     return environment.get_template("model_card.md.j2").render(card=card, metrics=metrics)
 
@@ -88,7 +92,9 @@ class Bundle:
         if card["format_version"] > FORMAT_VERSION:
             raise InputError(f"{path}: written by a newer tlmed (format {card['format_version']}); update tlmed.")
         if not (path / _WEIGHTS).is_file() or file_digest(path / _WEIGHTS) != card["digest"]:
-            raise InputError(f"{path / _WEIGHTS}: missing or damaged (its digest is not the recorded one); copy the bundle again.")
+            raise InputError(
+                f"{path / _WEIGHTS}: missing or damaged (its digest is not the recorded one); copy the bundle again."
+            )
         image = ImageSettings(**card["image"])
         classifier = create_classifier(
             BackboneSettings(**card["backbone"]), image, len(card["classes"]), mean=image.mean, std=image.std
@@ -126,7 +132,9 @@ class Bundle:
                 progress.advance(len(pixels))
         probabilities = np.concatenate(parts)
         names = [str(file) for file in files]
-        table = pd.DataFrame({"path": names, "unit": names, "predicted": np.array(self.classes)[probabilities.argmax(1)]})
+        table = pd.DataFrame(
+            {"path": names, "unit": names, "predicted": np.array(self.classes)[probabilities.argmax(1)]}
+        )
         for position, name in enumerate(self.classes):
             table[f"p_{name}"] = probabilities[:, position]
         return table

@@ -53,7 +53,9 @@ def save_checkpoint(folder: Path, state: TrainingState, progress: TrainingProgre
     """
     tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
     for index, values in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in values.items() if value is not None}
+        tensors |= {
+            f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in values.items() if value is not None
+        }
     if state.average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
     # Cloned: safetensors refuses tensors that share memory.

@@ -1,4 +1,4 @@
-"""How long training will take: from stages already trained here, else from the network's arithmetic. Imports no torch."""
+"""How long training will take: from stages trained here before, else from the network's arithmetic. No torch."""
 
 from __future__ import annotations
 

@@ -66,7 +66,9 @@ class FitResult:
     seconds: float
 
 
-def fit(classifier: Classifier, strategy: Strategy, task: FitTask, runtime: RuntimeSettings, fabric: Fabric) -> FitResult:
+def fit(
+    classifier: Classifier, strategy: Strategy, task: FitTask, runtime: RuntimeSettings, fabric: Fabric
+) -> FitResult:
     """Train a classifier, going on from what an interrupted call with the same task saved.
 
     Raises:

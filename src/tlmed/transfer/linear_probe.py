@@ -7,7 +7,7 @@ from tlmed.transfer.finetune import Finetune
 
 
 class LinearProbe(Finetune):
-    """Trains the head alone; norms and dropout of the backbone stay in evaluation mode, so that it computes what it did."""
+    """Trains the head alone; the backbone's norms and dropout stay in evaluation mode: it computes what it did."""
 
     def prepare(self, classifier: Classifier) -> None:
         """Freeze the backbone."""

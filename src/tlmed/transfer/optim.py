@@ -80,7 +80,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def create_average(model: nn.Module, decay: float) -> AveragedModel:
     """Return a moving average of parameters and buffers.
 
-    The decay is at most (1 + n) / (10 + n) after n updates, as in TensorFlow's ExponentialMovingAverage with `num_updates`.
+    The decay is at most (1 + n) / (10 + n) after n updates, as in TensorFlow's ExponentialMovingAverage.
     """
 
     @torch.no_grad()

@@ -47,7 +47,9 @@ class StageTask:
     @cached_property
     def key(self) -> str:
         """Digest of everything that determines the weights; not fold, workers, device, paths or logging."""
-        start = self.parent.key if self.parent is not None else self.weights.digest if self.weights is not None else "none"
+        start = (
+            self.parent.key if self.parent is not None else self.weights.digest if self.weights is not None else "none"
+        )
         rows = self.table.sort_values(["split", "digest", "label"])[["split", "digest", "label"]].to_numpy().tolist()
         return content_key(
             {
@@ -163,9 +165,13 @@ def find_starting_weights(spec: str, store: Store) -> WeightSource | None:
     if len(found) == 1:
         return weights_from_stage(found[0], spec)
     if not found:
-        raise InputError(f"weights {spec}: the store {store.root} holds no such stage; `tlmed clean` lists what it holds.")
+        raise InputError(
+            f"weights {spec}: the store {store.root} holds no such stage; `tlmed clean` lists what it holds."
+        )
     keys = ", ".join(folder.name[:12] for folder in found)
-    raise InputError(f"weights {spec}: {len(found)} stages fit; name one by its key, as in stage:{found[0].name[:12]} ({keys}).")
+    raise InputError(
+        f"weights {spec}: {len(found)} stages fit; name one by its key, as in stage:{found[0].name[:12]} ({keys})."
+    )
 
 
 def _is_called(folder: Path, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The trained chains' class probabilities of val and test images, kept in the store so that no run computes them twice."""
+"""The trained chains' class probabilities of val and test images, kept in the store: no run computes them twice."""
 
 from __future__ import annotations
 
@@ -73,6 +73,8 @@ def _compute(task: StageTask, table: pd.DataFrame, images: PreparedImages, store
     classifier = load_stage(task, store.folder(STAGES, task.key)).to(fabric.device)
     rows = np.array([images.row_of[digest] for digest in table["digest"]], dtype=np.int64)
     unlabelled = LabelledImages(images.pixels, rows, np.zeros(len(rows), dtype=np.int64), table["path"].tolist())
-    description = f"predicting {len(rows)} images ({' -> '.join(t.stage.name for t in task.lineage())}, seed {task.seed})"
+    description = (
+        f"predicting {len(rows)} images ({' -> '.join(t.stage.name for t in task.lineage())}, seed {task.seed})"
+    )
     with track(description, total=len(rows)) as progress:
         return softmax(predict_logits(classifier, unlabelled, fabric.device, progress.advance))

@@ -83,13 +83,18 @@ def _create(task: StageTask, store: Store) -> tuple[Classifier, LoadReport | Non
     )
     source, allowed = task.weights, task.recipe.allow_unmatched
     if task.parent is not None:
-        source, allowed = weights_from_stage(store.folder(STAGES, task.parent.key), f"stage:{task.parent.stage.name}"), ()
+        source, allowed = (
+            weights_from_stage(store.folder(STAGES, task.parent.key), f"stage:{task.parent.stage.name}"),
+            (),
+        )
     if source is None:
         return classifier, None
     return classifier, load_weights(classifier, source, keep_head=task.keeps_head, allow_unmatched=allowed)
 
 
-def _card(task: StageTask, result: FitResult, loaded: LoadReport | None, fabric: Fabric, folder: Path) -> dict[str, object]:
+def _card(
+    task: StageTask, result: FitResult, loaded: LoadReport | None, fabric: Fabric, folder: Path
+) -> dict[str, object]:
     num_seen = result.num_steps * min(training_of(task.recipe, task.stage).batch_size, len(task.rows("train")))
     return {
         "name": task.stage.name,
