@@ -51,14 +51,9 @@ def deliver_bundle(folder: Path, recipe: Recipe, plan: ChainPlan, metrics: dict[
 
 
 def _lineage_step(task: StageTask) -> dict[str, Any]:
-    start = "random weights"
-    if task.parent is not None:
-        start = f"stage {task.parent.stage.name}"
-    elif task.weights is not None:
-        start = f"{task.weights.kind} weights {task.weights.path.name} ({task.weights.digest[:12]})"
     return {
         "name": task.stage.name,
-        "start": start,
+        "start": task.start if task.parent is None else f"stage {task.parent.stage.name}",
         "key": task.key,
         "seed": task.seed,
         "num_train_images": len(task.rows("train")),

@@ -21,7 +21,7 @@ from tlmed.recipe.recipe import Recipe, resolve_arms
 from tlmed.report.run_figures import draw_run
 from tlmed.runtime.hardware import resolve_hardware
 from tlmed.runtime.inventory import record_references
-from tlmed.runtime.run_folder import RunFolder, open_run_folder
+from tlmed.runtime.run_folder import METRICS_FILE, RunFolder, open_run_folder
 from tlmed.runtime.store import Store, write_json_durably
 from tlmed.transfer.chain import train_chain
 from tlmed.transfer.plan import ChainPlan, plan_chain
@@ -89,7 +89,7 @@ def run(
         metrics = evaluate_predictions(predictions, positive=recipe.evaluation.positive, unit=recipe.evaluation.unit)
         metrics["groups_known"] = target.group_column is not None
         predictions.to_parquet(place / _PREDICTIONS_FILE, index=False)
-        write_json_durably(place / "metrics.json", metrics)
+        write_json_durably(place / METRICS_FILE, metrics)
         draw_run(place, plan, predictions, metrics, shared)
         deliver_bundle(place / "bundle", recipe, plan, metrics, shared)
         write_json_durably(place / _PAIRS_FILE, pairs)

@@ -8,7 +8,7 @@ import pytest
 from tlmed.errors import InputError
 from tlmed.recipe.load import parse_recipe
 from tlmed.recipe.recipe import Recipe, resolved
-from tlmed.runtime.run_folder import open_run_folder
+from tlmed.runtime.run_folder import METRICS_FILE, open_run_folder
 
 
 def recipe(**changes: object) -> Recipe:
@@ -20,10 +20,20 @@ def recipe(**changes: object) -> Recipe:
     return resolved(parse_recipe({**content, **changes}, "test"), device="cpu", precision="float32", workers=0)
 
 
-def test_another_recipe_is_refused_and_the_key_is_named(tmp_path: Path) -> None:
+def test_a_run_without_results_does_not_bind_the_folder(tmp_path: Path) -> None:
     with open_run_folder(tmp_path, recipe()):
         pass
-    with pytest.raises(InputError, match=r"chain\.target\.training\.epochs"), open_run_folder(tmp_path, recipe(training={"epochs": 2})):
+    with open_run_folder(tmp_path, recipe(training={"epochs": 2})):
+        assert "epochs: 2" in (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
+
+
+def test_another_recipe_is_refused_and_the_key_is_named(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path, recipe()):
+        (tmp_path / METRICS_FILE).write_text("{}", encoding="utf-8")
+    with (
+        pytest.raises(InputError, match=r"chain\.target\.training\.epochs"),
+        open_run_folder(tmp_path, recipe(training={"epochs": 2})),
+    ):
         pass
 
 
@@ -37,5 +47,9 @@ def test_more_seeds_and_other_workers_are_the_same_recipe(tmp_path: Path) -> Non
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
-    with open_run_folder(tmp_path, recipe()), pytest.raises(InputError, match="another run"), open_run_folder(tmp_path, recipe()):
+    with (
+        open_run_folder(tmp_path, recipe()),
+        pytest.raises(InputError, match="another run"),
+        open_run_folder(tmp_path, recipe()),
+    ):
         pass

@@ -28,8 +28,9 @@ def plan_tree(plan: ChainPlan, estimates: Mapping[str, TimeEstimate], store: Sto
         if task.parent is not None:
             above = nodes[task.parent.key]
         else:
-            start = f"{task.weights.kind} weights {task.weights.path.name}" if task.weights else "random weights"
-            above = starts.setdefault(start, root.add(start)) if start not in starts else starts[start]
+            if task.start not in starts:
+                starts[task.start] = root.add(task.start)
+            above = starts[task.start]
         nodes[key] = above.add(_describe(task, estimates[key], store.is_complete(STAGES, key), arms.get(key, [])))
     return root
 

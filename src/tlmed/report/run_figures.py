@@ -21,10 +21,8 @@ def draw_run(folder: Path, plan: ChainPlan, predictions: pd.DataFrame, metrics: 
     for key, task in plan.tasks.items():
         path = place / f"learning-{'-'.join(one.stage.name for one in task.lineage())}-{key[:6]}-seed{task.seed}.png"
         if not path.exists():
-            steps = " -> ".join(one.stage.name for one in task.lineage())
-            start = "given weights" if task.lineage()[0].weights is not None else "random weights"
             history = pd.read_csv(store.folder(STAGES, key) / "history.csv")
-            draw_learning_curves(history, f"{start} -> {steps}, seed {task.seed}", path)
+            draw_learning_curves(history, f"{task.route}, seed {task.seed}", path)
     classes = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
     test = predictions[predictions["split"] == "test"]
     for (arm, seed), part in test.groupby(["arm", "seed"], sort=False):

@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-_TWO_CLASSES = ("auroc", "accuracy", "sensitivity", "specificity", "brier")
-_MORE_CLASSES = ("auroc", "accuracy", "balanced_accuracy", "macro_f1", "brier")
-_TITLES = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "brier": "Brier score"}
+# As many as fit a terminal of 80 columns; metrics.json holds all.
+_TWO_CLASSES = ("auroc", "accuracy", "sensitivity", "specificity")
+_MORE_CLASSES = ("auroc", "accuracy", "balanced_accuracy", "macro_f1")
+_TITLES = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
 
 
 def results_table(metrics: Mapping[str, Any]) -> Table:
@@ -17,7 +18,7 @@ def results_table(metrics: Mapping[str, Any]) -> Table:
     header, *rows = _cells(metrics, between="\n")
     groups = f" of {metrics['num_groups']} groups" if metrics["groups_known"] else ""
     table = Table(title=f"Test: {metrics['num_units']} {_plural(metrics['unit'])}{groups}", show_lines=True)
-    table.add_column(header[0])
+    table.add_column(header[0], no_wrap=True)
     for name in header[1:]:
         table.add_column(name, justify="right")
     for row in rows:
@@ -43,7 +44,7 @@ def _cell(entry: Mapping[str, float | None], between: str) -> str:
         return "undefined"
     if entry["low"] is None or entry["high"] is None:
         return f"{entry['value']:.3f}"
-    return f"{entry['value']:.3f}{between}[{entry['low']:.3f}, {entry['high']:.3f}]"
+    return f"{entry['value']:.3f}{between}({entry['low']:.3f}-{entry['high']:.3f})"
 
 
 def _plural(unit: str) -> str:

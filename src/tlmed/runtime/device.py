@@ -16,7 +16,8 @@ _PRECISION = {"float32": "32-true", "bf16": "bf16-mixed"}
 
 def launch(runtime: RuntimeSettings) -> Fabric:
     """Return a launched Fabric for a resolved runtime (no `auto` left)."""
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):  # they greet on every launch
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     fabric = Fabric(
         accelerator="cpu" if runtime.device == "cpu" else "cuda",

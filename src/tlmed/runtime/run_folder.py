@@ -17,7 +17,7 @@ from tlmed.recipe.load import dump_recipe, parse_recipe
 from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.store import write_durably
 
-RECIPE_FILE = "recipe.yaml"
+RECIPE_FILE, METRICS_FILE = "recipe.yaml", "metrics.json"
 _LOCK_FILE = ".lock"
 # What does not change a result, and what `--seed` adds to.
 _NOT_IDENTITY: dict[str, Any] = {"runtime": True, "note": True, "evaluation": {"seeds"}, "name": True}
@@ -41,7 +41,7 @@ def open_run_folder(path: Path, recipe: Recipe) -> Iterator[RunFolder]:
     """Hold a run folder for a resolved recipe, which is written into it.
 
     Raises:
-        InputError: another process is running there, or the folder belongs to another recipe.
+        InputError: another process is running there, or the folder holds another recipe's results.
     """
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / _LOCK_FILE)
@@ -52,23 +52,24 @@ def open_run_folder(path: Path, recipe: Recipe) -> Iterator[RunFolder]:
             f"{path}: another run is working in this folder; wait for it, or choose another --out."
         ) from error
     try:
-        _check_same_recipe(path / RECIPE_FILE, recipe)
+        _check_same_recipe(path, recipe)
         write_durably(path / RECIPE_FILE, dump_recipe(recipe))
         yield RunFolder(path)
     finally:
         lock.release()
 
 
-def _check_same_recipe(file: Path, recipe: Recipe) -> None:
-    if not file.exists():
-        return
+def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
+    file = folder / RECIPE_FILE
+    if not file.exists() or not (folder / METRICS_FILE).exists():
+        return  # a run that failed left nothing that a mended recipe could mix with
     before = parse_recipe(yaml.safe_load(file.read_text(encoding="utf-8")), where=str(file))
     old, new = (_flat(one.model_dump(mode="json", exclude=_NOT_IDENTITY)) for one in (before, recipe))
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if changed:
         named = ", ".join(changed[:4]) + (" ..." if changed[4:] else "")
         raise InputError(
-            f"{file.parent} belongs to another recipe (differs in {named}): "
+            f"{folder} belongs to another recipe (differs in {named}): "
             "choose another --out, or remove that folder; what both share is not trained again."
         )
 

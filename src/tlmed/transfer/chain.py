@@ -32,13 +32,7 @@ def train_chain(plan: ChainPlan, images: Mapping[str, PreparedImages], store: St
 
     trained = []
     for number, task in enumerate(missing, start=1):
-        log.info(
-            "training %d of %d: %s, seed %d",
-            number,
-            len(missing),
-            " -> ".join(t.stage.name for t in task.lineage()),
-            task.seed,
-        )
+        log.info("training %d of %d: %s, seed %d", number, len(missing), task.route, task.seed)
         with store.publish(STAGES, task.key) as folder:
             if store.is_complete(STAGES, task.key):
                 continue  # another process finished it while this one waited

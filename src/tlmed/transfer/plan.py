@@ -76,6 +76,17 @@ class StageTask:
         """The tasks from the first stage to this one."""
         return [*(self.parent.lineage() if self.parent is not None else []), self]
 
+    @property
+    def start(self) -> str:
+        """What the chain up to this task begins with, in words."""
+        first = self.lineage()[0]
+        return f"{first.weights.kind} weights {first.weights.path.name}" if first.weights else "random weights"
+
+    @property
+    def route(self) -> str:
+        """The way of the weights up to this task, in words."""
+        return " -> ".join([self.start, *(task.stage.name for task in self.lineage())])
+
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of one split, in an order that does not depend on the manifest's."""
         chosen = self.table[self.table["split"] == split]

@@ -73,8 +73,6 @@ def _compute(task: StageTask, table: pd.DataFrame, images: PreparedImages, store
     classifier = load_stage(task, store.folder(STAGES, task.key)).to(fabric.device)
     rows = np.array([images.row_of[digest] for digest in table["digest"]], dtype=np.int64)
     unlabelled = LabelledImages(images.pixels, rows, np.zeros(len(rows), dtype=np.int64), table["path"].tolist())
-    description = (
-        f"predicting {len(rows)} images ({' -> '.join(t.stage.name for t in task.lineage())}, seed {task.seed})"
-    )
+    description = f"predicting {len(rows)} images ({task.route}, seed {task.seed})"
     with track(description, total=len(rows)) as progress:
         return softmax(predict_logits(classifier, unlabelled, fabric.device, progress.advance))

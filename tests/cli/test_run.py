@@ -1,0 +1,153 @@
+"""What `tlmed run` leaves behind, prints, and does not do twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from tests.cli.conftest import Project, Tlmed
+
+CHAIN = """
+  - name: related
+    data: {phantom: {kind: chest-findings, num_images: 48, size: 32}}
+  - name: target"""
+
+
+def metrics(folder: str) -> dict[str, object]:
+    content: dict[str, object] = json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8"))
+    return content
+
+
+def test_run_folder_holds_everything(tlmed: Tlmed, project: Project) -> None:
+    answer = tlmed("run", project.recipe)
+    assert answer.exit_code == 0, answer.err
+    folder = Path("runs/small")
+    splits = pd.read_csv(folder / "splits.csv")
+    assert list(splits) == ["path", "unit", "group", "split", "fold"]
+    assert splits["split"].value_counts().to_dict() == {"train": 12, "test": 8, "val": 4}
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    expected = ["path", "unit", "group", "label", "split", "arm", "seed", "fold", "p_sick", "p_well"]
+    assert list(predictions) == expected
+    assert predictions["split"].value_counts().to_dict() == {"test": 8, "val": 4}
+    assert set(predictions["fold"]) == {-1}
+    np.testing.assert_allclose(predictions[["p_sick", "p_well"]].sum(axis=1), 1)
+    measured = metrics("runs/small")
+    assert (measured["num_units"], measured["num_groups"], measured["positive"]) == (8, 8, "sick")
+    assert "epochs: 1" in (folder / "recipe.yaml").read_text(encoding="utf-8")
+    assert json.loads((folder / "audit.json").read_text(encoding="utf-8"))["findings"] == []
+    assert load_file(folder / "bundle/model.safetensors")
+    assert "Not a medical device" in (folder / "bundle/README.md").read_text(encoding="utf-8")
+    pictures = sorted((folder / "figures").glob("*.png"))
+    assert [picture.name.split("-")[0] for picture in pictures] == ["arms", "confusion", "learning"]
+    for picture in pictures:
+        with Image.open(picture) as opened:
+            assert np.asarray(opened.convert("L")).std() > 10  # something is drawn
+    assert "AUROC" in answer.out
+    assert "scratch" in answer.out
+
+
+def test_stage_folder_holds_weights_history_and_card(tlmed: Tlmed, project: Project) -> None:
+    tlmed("run", project.recipe)
+    (stage,) = Path("runs/stages").glob("*/")
+    assert sorted(file.name for file in stage.iterdir()) == ["history.csv", "model.safetensors", "stage.json"]
+    card = json.loads((stage / "stage.json").read_text(encoding="utf-8"))
+    assert (card["name"], card["num_train_images"], card["classes"]) == ("target", 12, ["sick", "well"])
+    assert list(pd.read_csv(stage / "history.csv"))[:3] == ["epoch", "learning_rate", "train_loss"]
+
+
+def test_same_run_again_trains_nothing_and_says_the_same(tlmed: Tlmed, project: Project) -> None:
+    first = json.loads(tlmed("run", project.recipe, "--json").out)
+    second = json.loads(tlmed("run", project.recipe, "--json").out)
+    assert len(first["trained"]) == 1
+    assert second["trained"] == []
+    assert second["metrics"] == first["metrics"]
+
+
+def test_arms_share_their_beginning_and_may_be_added(tlmed: Tlmed, project: Project) -> None:
+    project.change_recipe("\n  - name: target", CHAIN)
+    one = json.loads(tlmed("run", project.recipe, "--arm", "related", "--json").out)
+    assert list(one["metrics"]["arms"]) == ["related"]
+    assert len(one["trained"]) == 2
+    both = json.loads(tlmed("run", project.recipe, "--json").out)
+    assert set(both["metrics"]["arms"]) == {"related", "scratch"}
+    assert len(both["trained"]) == 1
+
+
+def test_seeds_may_be_added_and_widen_what_the_interval_covers(tlmed: Tlmed, project: Project) -> None:
+    tlmed("run", project.recipe, "--seed", "0")
+    tlmed("run", project.recipe, "--seed", "1")
+    predictions = pd.read_parquet("runs/small/predictions.parquet")
+    assert sorted(predictions["seed"].unique()) == [0, 1]
+    by_seed = [part["p_sick"].to_numpy() for _, part in predictions.groupby("seed")]
+    assert not np.allclose(by_seed[0], by_seed[1])
+
+
+def test_set_overrides_the_recipe(tlmed: Tlmed, project: Project) -> None:
+    assert tlmed("run", project.recipe, "--set", "chain.target.training={epochs: 2}").exit_code == 0
+    assert len(pd.read_csv(next(Path("runs/stages").glob("*/history.csv")))) == 2
+
+
+def test_workers_do_not_change_a_byte(tlmed: Tlmed, project: Project) -> None:
+    for number in (0, 2):
+        answer = tlmed("run", project.recipe, "--out", f"w{number}/run", "--set", f"runtime.workers={number}")
+        assert answer.exit_code == 0, answer.err
+    first, second = (next(Path(f"w{number}").glob("stages/*/model.safetensors")).read_bytes() for number in (0, 2))
+    assert first == second
+
+
+def test_stage_of_another_run_serves_as_starting_weights(tlmed: Tlmed, project: Project) -> None:
+    tlmed("run", project.recipe)
+    project.change_recipe("training:", "weights: stage:small/target\ntraining:")
+    answer = json.loads(tlmed("run", project.recipe, "--out", "runs/second", "--json").out)
+    assert list(answer["metrics"]["arms"]) == ["scratch", "generic"]
+    assert len(answer["trained"]) == 1  # scratch is the first run's
+
+
+def test_plan_shows_what_is_cached_and_trains_nothing(tlmed: Tlmed, project: Project) -> None:
+    project.change_recipe("\n  - name: target", CHAIN)
+    plan = json.loads(tlmed("run", project.recipe, "--dry-run", "--json").out)
+    assert [(task["stage"], task["cached"]) for task in plan["tasks"]] == [
+        ("target", False),
+        ("related", False),
+        ("target", False),
+    ]
+    assert not list(Path("runs").glob("stages/*"))
+    in_train = [row for row in plan["counts"] if row["domain"] == "target" and row["split"] == "train"]
+    assert [(row["class"], row["images"], row["groups"]) for row in in_train] == [("sick", 6, 6), ("well", 6, 6)]
+    tlmed("run", project.recipe, "--arm", "scratch")
+    after = tlmed("run", project.recipe, "--dry-run")
+    assert "cached" in after.out
+    assert "2 of 3 stages to train" in after.out
+
+
+def test_holdout_draws_a_test_set_by_group(tlmed: Tlmed, project: Project) -> None:
+    project.change_manifest(lambda table: table.drop(columns="split"))
+    assert "split: holdout" in tlmed("run", project.recipe).err
+    project.change_recipe("positive: sick", "positive: sick, protocol: {split: holdout, test_fraction: 0.25}")
+    assert tlmed("run", project.recipe).exit_code == 0
+    splits = pd.read_csv("runs/small/splits.csv")
+    assert splits["split"].value_counts()["test"] == 6
+    assert splits.groupby("group")["split"].nunique().max() == 1
+
+
+@pytest.mark.parametrize("preset", ["tl-med", "small-data"])
+def test_presets_train(tlmed: Tlmed, project: Project, preset: str) -> None:
+    project.change_recipe("training:", f"preset: {preset}\ntraining:")
+    assert tlmed("run", project.recipe).exit_code == 0
+
+
+def test_linear_probe_leaves_the_backbone_as_it_was(tlmed: Tlmed, project: Project) -> None:
+    tlmed("run", project.recipe)
+    project.change_recipe("training:", "weights: stage:small/target\ntraining:")
+    project.change_recipe("manifest.csv}", "manifest.csv}\n    strategy: {kind: linear-probe}")
+    assert tlmed("run", project.recipe, "--out", "runs/probe", "--arm", "generic").exit_code == 0
+    cards = {file.parent: json.loads(file.read_text()) for file in Path("runs/stages").glob("*/stage.json")}
+    states = {card["strategy"]["kind"]: load_file(folder / "model.safetensors") for folder, card in cards.items()}
+    changed = {n for n, value in states["linear-probe"].items() if not np.array_equal(value, states["finetune"][n])}
+    assert changed == {"head.weight", "head.bias"}
