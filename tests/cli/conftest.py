@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.cli.project import Answer, Project, Tlmed
 from tlmed.cli.app import main
 
 RECIPE = """
@@ -25,18 +25,6 @@ chain:
     data: {manifest: data/manifest.csv}
 evaluation: {positive: sick}
 """
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command left behind."""
-
-    exit_code: int
-    out: str
-    err: str
-
-
-Tlmed = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -56,29 +44,6 @@ def tlmed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
     yield call
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-@dataclass(frozen=True)
-class Project:
-    """A folder with images, a manifest and a recipe."""
-
-    folder: Path
-
-    @property
-    def recipe(self) -> Path:
-        return self.folder / "recipe.yaml"
-
-    @property
-    def manifest(self) -> Path:
-        return self.folder / "data/manifest.csv"
-
-    def change_recipe(self, old: str, new: str) -> None:
-        text = self.recipe.read_text(encoding="utf-8")
-        assert old in text
-        self.recipe.write_text(text.replace(old, new), encoding="utf-8")
-
-    def change_manifest(self, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-        change(pd.read_csv(self.manifest, dtype=str)).to_csv(self.manifest, index=False)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-from tests.cli.conftest import Tlmed
+from tests.cli.project import Tlmed
 
 
 def test_version(tlmed: Tlmed) -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tests.cli.conftest import Answer, Project, Tlmed
+from tests.cli.project import Answer, Project, Tlmed
 from tlmed.recipe.load import load_recipe
 from tlmed.runtime.hardware import resolve_hardware
 from tlmed.runtime.run_folder import open_run_folder

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.cli.conftest import Project, Tlmed
+from tests.cli.project import Project, Tlmed
 
 
 def test_what_a_run_needs_is_kept_and_the_rest_goes(tlmed: Tlmed, project: Project) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from tests.cli.conftest import Project, Tlmed
+from tests.cli.project import Project, Tlmed
 
 TINY = ("--set", "backbone=test_resnet", "--set", "image.size=32", "--set", "chain.target.training={epochs: 1}")
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.cli.conftest import Project, Tlmed
+from tests.cli.project import Project, Tlmed
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from tests.cli.conftest import Project, Tlmed
+from tests.cli.project import Project, Tlmed
 
 CHAIN = """
   - name: related

@@ -6,7 +6,7 @@ from pathlib import Path
 import timm
 from safetensors.torch import save_file
 
-from tests.cli.conftest import Project, Tlmed
+from tests.cli.project import Project, Tlmed
 
 
 def test_imported_weights_serve_under_their_hub_name(tlmed: Tlmed, project: Project) -> None:
