@@ -27,7 +27,9 @@ TRAINING = TrainingSettings(epochs=3, batch_size=8, learning_rate=1e-3)
 def images(tmp_path: Path) -> LabelledImages:
     generator = np.random.default_rng(0)
     labels = np.arange(24) % 2
-    pixels = generator.integers(0, 120, (24, 1, 32, 32), dtype=np.uint8) + (100 * labels[:, None, None, None]).astype(np.uint8)
+    pixels = generator.integers(0, 120, (24, 1, 32, 32), dtype=np.uint8) + (100 * labels[:, None, None, None]).astype(
+        np.uint8
+    )
     np.save(tmp_path / "pixels.npy", pixels)
     mapped = np.load(tmp_path / "pixels.npy", mmap_mode="r")
     return LabelledImages(mapped, np.arange(24), labels, [f"image {i}.png" for i in range(24)])
@@ -72,7 +74,9 @@ class StopAt(nn.Module):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_a_stopped_and_resumed_training_ends_in_the_same_bytes(images: LabelledImages, tmp_path: Path, optimizer: str) -> None:
+def test_a_stopped_and_resumed_training_ends_in_the_same_bytes(
+    images: LabelledImages, tmp_path: Path, optimizer: str
+) -> None:
     training = TRAINING.model_copy(update={"optimizer": optimizer})
     undisturbed = train(images, tmp_path / "undisturbed", training)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -129,5 +133,7 @@ def test_a_non_finite_loss_stops_before_the_update_and_names_the_files(images: L
             return super().loss(model, batch) * float("nan")
 
     with pytest.raises(NonFiniteLoss, match=r"became nan at step 1.*image \d+\.png"):
-        train(images, tmp_path, strategy=Broken(create_strategy(StrategySettings(), TRAINING, None), set()), model=model)
+        train(
+            images, tmp_path, strategy=Broken(create_strategy(StrategySettings(), TRAINING, None), set()), model=model
+        )
     assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
