@@ -16,7 +16,9 @@ def images(count: int = 2) -> np.ndarray:
 def test_switched_off_or_all_zero_is_the_image_itself() -> None:
     pixels, draws = images(), draw_numbers(0, 0, [0, 1])
     assert torch.equal(training_views(pixels, draws, ViewSettings(enabled=False)), as_float(pixels))
-    torch.testing.assert_close(training_views(pixels, draws, ViewSettings(**STILL)), as_float(pixels), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        training_views(pixels, draws, ViewSettings(**STILL)), as_float(pixels), atol=1e-5, rtol=0
+    )
 
 
 def test_flip_mirrors_left_and_right_and_is_off_by_default() -> None:

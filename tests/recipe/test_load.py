@@ -72,7 +72,9 @@ def test_variables_are_expanded_and_a_missing_one_is_named(recipe_file: Path, mo
         ("training", "write KEY=VALUE"),
     ],
 )
-def test_a_wrong_key_or_value_is_one_sentence_with_the_nearest_name(recipe_file: Path, override: str, message: str) -> None:
+def test_a_wrong_key_or_value_is_one_sentence_with_the_nearest_name(
+    recipe_file: Path, override: str, message: str
+) -> None:
     with pytest.raises(InputError) as caught:
         load_recipe(recipe_file, [override])
     assert message in str(caught.value)

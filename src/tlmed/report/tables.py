@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 # As many as fit a terminal of 80 columns; metrics.json holds all.
@@ -17,7 +18,8 @@ def results_table(metrics: Mapping[str, Any]) -> Table:
     """Return the main metrics of every arm, each with its 95 % interval below."""
     header, *rows = _cells(metrics, between="\n")
     groups = f" of {metrics['num_groups']} groups" if metrics["groups_known"] else ""
-    table = Table(title=f"Test: {metrics['num_units']} {_plural(metrics['unit'])}{groups}", show_lines=True)
+    title = f"Test: {metrics['num_units']} {_plural(metrics['unit'])}{groups}"
+    table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False, leading=1)
     table.add_column(header[0], no_wrap=True)
     for name in header[1:]:
         table.add_column(name, justify="right")

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tlmed.audit.findings import Finding
+from tlmed.audit.leakage import HOW_TO_MEND, LeakageReport, check_leakage
+from tlmed.data.manifest import Manifest
+from tlmed.data.sources import read_manifest
+from tlmed.data.splits import complete_splits
+from tlmed.recipe.data import DataSettings
+from tlmed.runtime.digests import FileDigests
+from tlmed.runtime.store import Store
+
+_Row = tuple[str, str, str, str, str]  # path, label, group, split, digest
+
+# Three patients and nothing wrong.
+_CLEAN: list[_Row] = [
+    ("a.png", "sick", "p1", "train", "A"),
+    ("b.png", "well", "p2", "val", "B"),
+    ("c.png", "sick", "p3", "test", "C"),
+]
+
+
+def _manifest(rows: list[_Row], group_column: str | None = "patient") -> Manifest:
+    table = pd.DataFrame(rows, columns=["path", "label", "group", "split", "digest"])
+    table = table.assign(file="/data/" + table["path"], unit=table["path"])
+    return Manifest("data", Path("/data"), table, group_column)
+
+
+def _settings(**values: str) -> DataSettings:
+    return DataSettings.model_validate({"folder": "/data", **values})
+
+
+def _check(rows: list[_Row], group_column: str | None = "patient", **settings: str) -> LeakageReport:
+    """One domain, which is the target."""
+    return check_leakage({"target": _manifest(rows, group_column)}, {"target": _settings(**settings)})
+
+
+def _check_stages(earlier: Manifest, target: Manifest, /, **settings: DataSettings) -> LeakageReport:
+    return check_leakage(
+        {"earlier": earlier, "target": target}, {"earlier": _settings(), "target": _settings(), **settings}
+    )
+
+
+def _summary(report: LeakageReport) -> list[tuple[str, str, float | None]]:
+    return [(finding.kind, finding.severity, finding.value) for finding in report.findings]
+
+
+def _only(report: LeakageReport) -> Finding:
+    assert len(report.findings) == 1
+    return report.findings[0]
+
+
+def _paths(report: LeakageReport, stage: str = "target") -> list[str]:
+    return [str(path) for path in report.domains[stage].table["path"]]
+
+
+def _dropped(report: LeakageReport) -> list[tuple[str, ...]]:
+    return list(report.dropped[["stage", "path", "label", "split"]].itertuples(index=False, name=None))
+
+
+def test_clean_data_are_left_alone() -> None:
+    target, earlier = _manifest(_CLEAN), _manifest([("z.png", "sick", "q1", "train", "Z")])
+    report = _check_stages(earlier, target)
+    assert report.findings == []
+    assert list(report.domains) == ["earlier", "target"]
+    pd.testing.assert_frame_equal(report.domains["target"].table, target.table)
+    pd.testing.assert_frame_equal(report.domains["earlier"].table, earlier.table)
+    assert list(report.dropped.columns) == ["stage", "path", "label", "split", "reason"]
+    assert report.dropped.empty
+
+
+def test_unknown_groups_are_noted_and_not_compared() -> None:
+    rows = [*_CLEAN, ("d.png", "sick", "p3", "train", "D")]
+    assert _summary(_check(rows, None)) == [("groups_unknown", "note", None)]
+
+
+def test_a_group_in_two_splits_is_an_error_of_the_target_and_a_warning_before_it() -> None:
+    rows = [*_CLEAN, ("d.png", "sick", "p3", "train", "D")]
+    finding = _only(_check(rows))
+    assert (finding.kind, finding.severity, finding.value) == ("group_overlap", "error", 1)
+    assert set(finding.paths) == {"c.png", "d.png"}
+    assert finding.message.startswith("target: ")
+    assert "p3" in finding.message
+    assert "patient" in finding.message
+    separate = _manifest([("z.png", "sick", "q", "test", "Z")])
+    assert _summary(_check_stages(_manifest(rows), separate)) == [("group_overlap", "warning", 1)]
+
+
+def test_images_of_a_group_that_is_held_out_leave_training() -> None:
+    rows = [
+        ("train.png", "sick", "p1", "train", "A"),
+        ("val.png", "sick", "p1", "val", "B"),
+        ("test.png", "sick", "p1", "test", "C"),
+        ("other train.png", "well", "p2", "train", "D"),
+        ("other val.png", "well", "p2", "val", "E"),
+        ("safe.png", "well", "p3", "train", "F"),
+    ]
+    report = _check(rows, on_leak="drop_train")
+    assert _summary(report) == [("group_overlap", "note", 2)]
+    assert _paths(report) == ["test.png", "other val.png", "safe.png"]
+    assert set(_dropped(report)) == {
+        ("target", "train.png", "sick", "train"),
+        ("target", "val.png", "sick", "val"),
+        ("target", "other train.png", "well", "train"),
+    }
+
+
+def test_identical_files_across_splits_are_grave_and_within_one_a_note() -> None:
+    rows = [
+        *_CLEAN,
+        ("a2.png", "sick", "p1", "train", "A"),
+        ("c2.png", "sick", "p4", "train", "C"),
+        ("c3.png", "sick", "p4", "train", "C"),
+    ]
+    report = _check(rows)
+    assert _summary(report) == [("duplicate", "error", 1), ("duplicate", "note", 1)]
+    assert [set(finding.paths) for finding in report.findings] == [{"c.png", "c2.png", "c3.png"}, {"a.png", "a2.png"}]
+    assert _paths(report) == [row[0] for row in rows]
+    separate = _manifest([("z.png", "sick", "q", "test", "Z")])
+    assert _summary(_check_stages(_manifest(rows), separate))[0] == ("duplicate", "warning", 1)
+
+
+def test_of_identical_files_the_one_in_test_stays_before_val_before_train() -> None:
+    rows = [
+        ("1.png", "sick", "p1", "train", "A"),
+        ("2.png", "sick", "p2", "val", "A"),
+        ("3.png", "sick", "p3", "test", "A"),
+        ("4.png", "well", "p4", "train", "B"),
+        ("5.png", "well", "p5", "val", "B"),
+        ("7.png", "well", "p6", "train", "C"),
+        ("6.png", "well", "p6", "train", "C"),
+        ("8.png", "sick", "p7", "train", "D"),
+    ]
+    report = _check(rows, duplicates="drop")
+    assert _summary(report) == [("duplicate", "note", 2), ("duplicate", "note", 1)]
+    assert _paths(report) == ["3.png", "5.png", "6.png", "8.png"]
+    assert {row[1:] for row in _dropped(report)} == {
+        ("1.png", "sick", "train"),
+        ("2.png", "sick", "val"),
+        ("4.png", "well", "train"),
+        ("7.png", "well", "train"),
+    }
+    assert report.domains["target"].table.index.tolist() == [0, 1, 2, 3]
+
+
+def test_drop_train_mends_identical_files_across_splits_alone() -> None:
+    rows = [*_CLEAN, ("a2.png", "sick", "p1", "train", "A"), ("c2.png", "sick", "p4", "train", "C")]
+    report = _check(rows, on_leak="drop_train")
+    assert _summary(report) == [("duplicate", "note", 1), ("duplicate", "note", 1)]
+    assert _dropped(report) == [("target", "c2.png", "sick", "train")]
+
+
+def test_drop_train_leaves_the_test_rows_as_they_are() -> None:
+    rows = [*_CLEAN, ("c2.png", "sick", "p3", "test", "C"), ("c3.png", "sick", "p4", "train", "C")]
+    report = _check(rows, on_leak="drop_train")
+    assert _dropped(report) == [("target", "c3.png", "sick", "train")]
+
+
+def test_identical_files_with_different_labels_are_grave() -> None:
+    rows = [*_CLEAN, ("a2.png", "well", "p1", "train", "A")]
+    report = _check(rows)
+    assert _summary(report) == [("label_conflict", "error", 1), ("duplicate", "note", 1)]
+    assert set(report.findings[0].paths) == {"a.png", "a2.png"}
+    separate = _manifest([("z.png", "sick", "q", "test", "Z")])
+    assert _summary(_check_stages(_manifest(rows), separate))[0] == ("label_conflict", "warning", 1)
+    assert _summary(_check(rows, on_leak="drop_train"))[0] == ("label_conflict", "error", 1)
+
+
+def test_a_contradicting_set_is_dropped_whole_even_from_test() -> None:
+    rows = [
+        *_CLEAN,
+        ("c2.png", "well", "p3", "test", "C"),
+        ("c3.png", "sick", "p3", "test", "C"),
+    ]
+    report = _check(rows, duplicates="drop")
+    assert _summary(report) == [("label_conflict", "note", 1)]
+    assert _paths(report) == ["a.png", "b.png"]
+    assert {path for _, path, _, _ in _dropped(report)} == {"c.png", "c2.png", "c3.png"}
+
+
+def test_test_images_that_an_earlier_stage_trains_or_validates_on_are_an_error() -> None:
+    earlier = _manifest(
+        [
+            ("copy.png", "x", "q1", "train", "C"),
+            ("same patient.png", "x", "p3", "val", "Y"),
+            ("unused.png", "x", "p3", "test", "C"),
+            ("of target's training.png", "x", "p1", "train", "A"),
+            ("own.png", "x", "q2", "train", "Z"),
+        ]
+    )
+    # The earlier domain has a leak of its own: copy.png and unused.png are one file.
+    report = _check_stages(earlier, _manifest(_CLEAN))
+    finding = next(one for one in report.findings if one.kind == "stage_overlap")
+    assert finding.severity == "error"
+    assert set(finding.paths) == {"copy.png", "same patient.png"}
+    assert "earlier" in finding.message
+    assert report.dropped.empty
+
+
+@pytest.mark.parametrize("mended_by", ["earlier", "target"])
+def test_drop_train_at_either_stage_keeps_test_images_out_of_the_earlier_one(mended_by: str) -> None:
+    earlier = _manifest([("z.png", "x", "q2", "train", "Z"), ("copy.png", "x", "q1", "train", "C")])
+    report = _check_stages(earlier, _manifest(_CLEAN), **{mended_by: _settings(on_leak="drop_train")})
+    assert [(one.kind, one.severity, one.paths) for one in report.findings] == [
+        ("stage_overlap", "note", ("copy.png",))
+    ]
+    assert _paths(report, "earlier") == ["z.png"]
+    assert _paths(report) == ["a.png", "b.png", "c.png"]
+    assert _dropped(report) == [("earlier", "copy.png", "x", "train")]
+
+
+@pytest.mark.parametrize("column", ["study", None])
+def test_ids_of_different_columns_are_not_compared_between_stages(column: str | None) -> None:
+    earlier = _manifest([("z.png", "x", "p3", "train", "Z")], column)
+    kinds = {finding.kind for finding in _check_stages(earlier, _manifest(_CLEAN)).findings}
+    assert "stage_overlap" not in kinds
+
+
+def test_every_error_has_a_way_to_mend_it_that_works() -> None:
+    rows = [
+        *_CLEAN,
+        ("a2.png", "well", "p1", "train", "A"),
+        ("c2.png", "sick", "p4", "train", "C"),
+        ("d.png", "sick", "p2", "train", "D"),
+    ]
+    earlier = [("copy.png", "x", "q1", "train", "C")]
+    found = _check_stages(_manifest(earlier), _manifest(rows))
+    assert {one.kind for one in found.findings if one.severity == "error"} == set(HOW_TO_MEND)
+    mending = _settings(duplicates="drop", on_leak="drop_train")
+    mended = _check_stages(_manifest(earlier), _manifest(rows), earlier=mending, target=mending)
+    assert {one.severity for one in mended.findings} == {"note"}
+
+
+def _random_manifest(generator: np.random.Generator, prefix: str) -> Manifest:
+    """Sixty images with all kinds of leakage; about one file in ten has contradicting labels."""
+    files = generator.integers(40, size=60)
+    rows = [
+        (
+            f"{prefix}{index}.png",
+            "sick" if (file % 2 > 0) != (generator.random() < 0.05) else "well",
+            f"p{generator.integers(25)}",
+            str(generator.choice(["train", "val", "test"], p=[0.7, 0.15, 0.15])),
+            f"digest {file}",
+        )
+        for index, file in enumerate(files.tolist())
+    ]
+    return _manifest(rows)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_mending_nothing_is_left_to_find_and_every_row_is_kept_or_listed(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    domains = {"earlier": _random_manifest(generator, "e"), "target": _random_manifest(generator, "t")}
+    originals = {name: domain.table.copy() for name, domain in domains.items()}
+    mending = dict.fromkeys(domains, _settings(duplicates="drop", on_leak="drop_train"))
+    report = check_leakage(domains, mending)
+    assert {one.kind for one in report.findings} == set(HOW_TO_MEND)
+    assert {one.severity for one in report.findings} == {"note"}
+    assert check_leakage(report.domains, dict.fromkeys(domains, _settings())).findings == []
+    for name, original in originals.items():
+        pd.testing.assert_frame_equal(domains[name].table, original)
+        table, gone = report.domains[name].table, report.dropped[report.dropped["stage"] == name]
+        assert sorted([*table["path"], *gone["path"]]) == sorted(original["path"])
+        assert not table["digest"].duplicated().any()
+
+
+def test_real_slices_lose_their_copies_and_the_official_split_of_covid_ct_has_no_patient_twice(
+    tlmed_data: Path, tmp_path: Path
+) -> None:
+    digests = FileDigests(Store(tmp_path))
+    domains = {}
+    for name, folder in {"cancer": "chest_ct_cancer", "covid": "covid_ct"}.items():
+        domain = read_manifest(tlmed_data / folder / "manifest.csv", name=name)
+        domain = complete_splits(domain, test_fraction=None, val_fraction=0.15, seed=0, needs_test=True)
+        files = [Path(file) for file in domain.table["file"]]
+        domains[name] = domain.with_table(domain.table.assign(digest=digests.of(files)))
+    found = check_leakage(domains, dict.fromkeys(domains, _settings()))
+    # 59 sets of identical files: 22 across splits, 37 within one, of which 1 contradicts itself.
+    assert _summary(found) == [
+        ("groups_unknown", "note", None),
+        ("label_conflict", "warning", 1),
+        ("duplicate", "warning", 22),
+        ("duplicate", "note", 37),
+    ]
+    assert domains["covid"].table["group"].nunique() == 384
+    mended = check_leakage(domains, dict.fromkeys(domains, _settings(duplicates="drop")))
+    assert {one.severity for one in mended.findings} == {"note"}
+    assert mended.domains["cancer"].table["label"].value_counts().to_dict() == {
+        "adenocarcinoma": 309,
+        "squamous.cell.carcinoma": 229,
+        "large.cell.carcinoma": 186,
+        "normal": 66,
+    }
+    assert len(mended.domains["covid"].table) == 746
