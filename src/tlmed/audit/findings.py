@@ -17,7 +17,7 @@ class Finding:
         severity: an `error` stops a run, a `warning` is shown, a `note` is kept.
         message: one clause: what and where, with examples.
         paths: the images it is about, as their manifests write them.
-        value: its size; for the leakage kinds the number of groups, or of sets of identical files.
+        value: its size; for the leakage kinds the number of groups, of sets of identical files, or of images.
         low, high: 95 % interval of `value` where it is an estimate.
     """
 

@@ -67,7 +67,7 @@ def check_leakage(domains: Mapping[str, Manifest], settings: Mapping[str, DataSe
     return LeakageReport(
         findings=[finding for check in checks.values() for finding in check.findings],
         domains={name: check.domain.with_table(check.table.reset_index(drop=True)) for name, check in checks.items()},
-        dropped=dropped[columns],
+        dropped=dropped[columns].reset_index(drop=True),
     )
 
 
@@ -93,7 +93,7 @@ class _DomainCheck:
         if wrong.empty:
             return
         num_sets = wrong["digest"].nunique()
-        what = f"{_sets(num_sets)} of identical files with different labels ({_some(wrong['path'])})"
+        what = f"{_count(num_sets, 'set')} of identical files with different labels ({_some(wrong['path'])})"
         if self._settings.duplicates == "drop":
             self._drop(wrong, "identical files with contradicting labels")
             self._find("label_conflict", "note", f"{what}; dropped whole", wrong["path"], num_sets)
@@ -106,21 +106,22 @@ class _DomainCheck:
             return
         num_splits = copies.groupby("digest")["split"].transform("nunique")
         across, within = copies[num_splits > 1], copies[num_splits == 1]
-        surplus = self._surplus(copies)
-        if self._settings.duplicates == "drop":
-            self._drop(surplus, "copy of an identical file")
-        elif self._settings.on_leak == "drop_train":
-            self._drop(surplus[surplus["digest"].isin(across["digest"])], "copy of an identical file in another split")
-        is_mended = self._settings.duplicates == "drop" or self._settings.on_leak == "drop_train"
-        done = "; one of each is kept" if is_mended else ""
+        keeps_one, keeps_held_out = self._settings.duplicates == "drop", self._settings.on_leak == "drop_train"
+        done = ""
+        if keeps_one:
+            self._drop(self._surplus(copies), "copy of an identical file")
+            done = "; one of each is kept"
+        elif keeps_held_out:
+            self._drop(_behind(across, "digest"), "copy of an identical file in a held-out split")
+            done = "; taken out of training"
         if len(across):
             num_sets = across["digest"].nunique()
-            what = f"{_sets(num_sets)} of identical files across splits ({_some(across['path'])}){done}"
-            self._find("duplicate", "note" if is_mended else self._gravest, what, across["path"], num_sets)
+            what = f"{_count(num_sets, 'set')} of identical files across splits ({_some(across['path'])}){done}"
+            self._find("duplicate", "note" if done else self._gravest, what, across["path"], num_sets)
         if len(within):
             num_sets = within["digest"].nunique()
-            done = done if self._settings.duplicates == "drop" else ""
-            what = f"{_sets(num_sets)} of identical files within one split ({_some(within['path'])}){done}"
+            what = f"{_count(num_sets, 'set')} of identical files within one split ({_some(within['path'])})"
+            what += done if keeps_one else ""
             self._find("duplicate", "note", what, within["path"], num_sets)
 
     @staticmethod
@@ -137,11 +138,9 @@ class _DomainCheck:
         if rows.empty:
             return
         groups = sorted(rows["group"].unique())
-        what = f"{len(groups)} groups by {self.domain.group_column} stand in more than one split ({_some(groups)})"
+        what = f"{_count(len(groups), 'group')} by {self.domain.group_column} in more than one split ({_some(groups)})"
         if self._settings.on_leak == "drop_train":
-            best = rows.groupby("group")["split"].transform(lambda splits: splits.map(_SPLIT_RANK).min())
-            leaving = rows[rows["split"].map(_SPLIT_RANK) > best]
-            self._drop(leaving, "its group is in a held-out split too")
+            self._drop(_behind(rows, "group"), "its group is in a held-out split too")
             self._find("group_overlap", "note", f"{what}; taken out of training", rows["path"], len(groups))
         else:
             self._find("group_overlap", self._gravest, what, rows["path"], len(groups))
@@ -156,13 +155,13 @@ class _DomainCheck:
         rows = used[shared]
         if rows.empty:
             return
-        what = f"{len(rows)} images of {target_name}'s test groups, or identical to its test images "
+        what = f"{_count(len(rows), 'image')} of {target_name}'s test groups, or identical to its test images "
         what += f"({_some(rows['path'])})"
         if mends:
             self._drop(rows, f"of {target_name}'s test set")
             self._find("stage_overlap", "note", f"{what}; left out here", rows["path"], len(rows))
         else:
-            self._find("stage_overlap", "error", f"{what} stand in this earlier stage", rows["path"], len(rows))
+            self._find("stage_overlap", "error", f"{what} in this earlier stage", rows["path"], len(rows))
 
     def _find(
         self, kind: str, severity: Severity, what: str, paths: Sequence[str] | pd.Series[str], value: int | None = None
@@ -175,8 +174,14 @@ class _DomainCheck:
         self.dropped.append(rows[["path", "label", "split"]].assign(stage=self._name, reason=reason))
 
 
-def _sets(number: int) -> str:
-    return f"{number} set{'' if number == 1 else 's'}"
+def _behind(rows: pd.DataFrame, same: str) -> pd.DataFrame:
+    """Rows whose split yields to a held-out one among the rows that share the column `same`."""
+    ranks = rows["split"].map(_SPLIT_RANK)
+    return rows[ranks > ranks.groupby(rows[same]).transform("min")]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _some(names: Sequence[str] | pd.Series[str]) -> str:

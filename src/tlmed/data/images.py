@@ -16,6 +16,7 @@ from tlmed.recipe.model import ImageSettings
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 
 _RANGE_OF_16_BIT = (0.0, 65535.0)
+_PHOTOMETRIC = TiffImagePlugin.PHOTOMETRIC_INTERPRETATION
 _BLACK = (0, 0, 0, 255)
 # What Pillow raises on damaged files, depending on the format.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
@@ -33,6 +34,15 @@ class UnreadableImage(InputError):
     def __init__(self, file: Path | str, reason: str, advice: str = "replace the file, or leave it out") -> None:
         super().__init__(f"{file}: {reason}; {advice}.")
         self.reason = reason
+        self._arguments = (file, reason, advice)
+
+    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[Path | str, str, str]]:
+        return UnreadableImage, self._arguments  # on its way from a decoding process
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the file system is at fault, not the content: another time it may be read."""
+        return isinstance(self.__cause__, OSError) and self.__cause__.errno is not None
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,8 @@ def read_image(file: Path, settings: ImageSettings, limits: ImageLimits = DEFAUL
     if num_bytes > limits.max_bytes:
         raise UnreadableImage(file, f"{num_bytes} bytes are more than the limit of {limits.max_bytes}")
     try:
-        with Image.open(file, formats=FORMATS) as opened:
+        # Opened as a stream: by its path Pillow maps an uncompressed TIFF into memory, and turning that scrambles it.
+        with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as opened:
             _check_header(file, opened, limits)
             # JPEG can decode straight to a half, quarter or eighth; twice the size keeps the final resize exact enough.
             opened.draft("L" if settings.mode == "grey" else "RGB", (2 * settings.size, 2 * settings.size))
@@ -94,6 +105,9 @@ def _check_header(file: Path, opened: Image.Image, limits: ImageLimits) -> None:
     # A phone's JPEG may carry previews as further frames (MPO); its first one is the picture.
     if num_frames > 1 and opened.format != "MPO":
         raise UnreadableImage(file, f"holds {num_frames} frames", "give one file per slice")
+    is_inverted = isinstance(opened, TiffImagePlugin.TiffImageFile) and opened.tag_v2.get(_PHOTOMETRIC) == 0
+    if is_inverted and _is_deep(opened):
+        raise UnreadableImage(file, "more than 8 bits with white as zero", "store it with black as zero")
 
 
 def _to_form(file: Path, opened: Image.Image, settings: ImageSettings) -> np.ndarray:
@@ -126,11 +140,6 @@ def _map_range(file: Path, image: Image.Image, settings: ImageSettings) -> np.nd
     values = np.asarray(image, dtype=np.float32)
     if not np.isfinite(values).all():
         raise UnreadableImage(file, "holds pixels that are not finite numbers")
-    if (
-        isinstance(image, TiffImagePlugin.TiffImageFile)
-        and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
-    ):
-        raise UnreadableImage(file, "more than 8 bits with white as zero", "store it with black as zero")
     low, high = value_range
     scaled: np.ndarray = np.clip((values - low) / (high - low), 0.0, 1.0) * np.float32(255)
     return scaled.astype(np.float32)

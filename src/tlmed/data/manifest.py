@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from tlmed.errors import InputError, did_you_mean
@@ -50,7 +49,7 @@ def validate_manifest(
     """Check a table of strings (missing: NaN) and fill in file, group and unit.
 
     Args:
-        raw: as read; its index counts rows from 0, and messages name line numbers of a CSV file (header = line 1).
+        raw: as read; its index counts rows from 0, of which messages make the lines of a file (the header is line 1).
         group: column that says what is independent; default: the first of group, patient, study, series.
         unit: `image`, or the column that a decision is about.
 
@@ -133,9 +132,9 @@ def _check_unit_labels(table: pd.DataFrame, name: str) -> None:
 def _refuse_rows(
     name: str, column: str, wrong: pd.Series[bool], what: str, values: pd.Series[str] | None = None
 ) -> None:
-    rows = np.flatnonzero(wrong.to_numpy())
-    if len(rows):
-        value = f" {values.iloc[rows[0]]!r}" if values is not None else ""
+    rows = wrong.index[wrong].tolist()
+    if rows:
+        value = f" {values[rows[0]]!r}" if values is not None else ""
         lines = ", ".join(str(row + 2) for row in rows[:_NUM_NAMED]) + (" ..." if len(rows) > _NUM_NAMED else "")
         raise InputError(f"{name}: column '{column}'{value} {what} ({len(rows)} rows; lines {lines}).")
 

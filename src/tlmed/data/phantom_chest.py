@@ -357,7 +357,7 @@ def _haze(drawn: Slice, side: int, center: tuple[float, float], radius: tuple[fl
     generator = drawn.generator
     mask = drawn.blob(center, generator.uniform(*radius))
     speckle = 1 + 0.25 * smooth_noise(generator, len(drawn.x), cells=40)
-    drawn.add_in_lung(side, generator.uniform(0.18, 0.34) * strength * mask * speckle)
+    drawn.add_in_lung(side, generator.uniform(0.1, 0.22) * strength * mask * speckle)
 
 
 def _bronchus(drawn: Slice, center: tuple[float, float]) -> Floats:

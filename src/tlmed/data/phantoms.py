@@ -115,7 +115,7 @@ def _chest_target(settings: PhantomSettings) -> list[_Planned]:
 
 
 def _train_or_val(number: int) -> str:
-    return "val" if number % _VAL_EVERY == 0 else "train"
+    return "val" if number % _VAL_EVERY == _VAL_EVERY - 1 else "train"
 
 
 def _draw(planned: _Planned, settings: PhantomSettings) -> NDArray[np.uint8]:

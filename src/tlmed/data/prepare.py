@@ -57,6 +57,7 @@ def prepare_images(
         num_workers: decoding processes; default: the machine's cores, or none where there is little to do.
 
     Raises:
+        UnreadableImage: a file that cannot be opened; damaged ones are listed instead.
         OSError: disk full; nothing incomplete is left.
     """
     file_of = dict(sorted(zip(digests, files, strict=True)))
@@ -106,4 +107,6 @@ def _read_one(file: Path, settings: ImageSettings) -> np.ndarray | str:
     try:
         return read_image(file, settings)
     except UnreadableImage as error:
+        if error.is_passing:
+            raise  # not to be remembered under the content's key
         return error.reason

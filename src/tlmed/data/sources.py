@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pandas as pd
+from pyarrow.lib import ArrowException
 
 from tlmed.data.manifest import Manifest, validate_manifest
 from tlmed.data.phantoms import write_phantoms
@@ -68,7 +69,10 @@ def list_images(path: Path) -> list[Path]:
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder; check the path.")
     # os.walk follows the names as they are; rglob would treat a '[' in them as a pattern on some versions.
-    found = [Path(folder) / file for folder, _, files in os.walk(path) for file in files if _is_image(file)]
+    found = []
+    for folder, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # thumbnails, checkpoints and the like
+        found += [Path(folder) / file for file in files if _is_image(file)]
     if not found:
         raise InputError(f"{path}: no images below this folder (looked for {', '.join(IMAGE_SUFFIXES)}).")
     return sorted(found)
@@ -79,18 +83,25 @@ def _is_image(file_name: str) -> bool:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
+    """Return a table of strings, missing where empty; its index counts the rows below the header, blank ones too."""
     suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        table = pd.read_parquet(path)
-        return table.astype(object).where(table.notna(), None).map(lambda value: None if value is None else str(value))
-    if suffix != ".csv":
+    if suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: a table must be .csv or .parquet; a folder of images is given as a folder.")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV table in UTF-8 ({' '.join(str(error).split())}).") from error
-    table.columns = table.columns.str.strip()
-    return table
+        if suffix == ".parquet":
+            table = pd.read_parquet(path, dtype_backend="numpy_nullable").astype("string").astype(object)
+            table = table.where(table.notna(), None)
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], skip_blank_lines=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ArrowException) as error:
+        what = "Parquet" if suffix == ".parquet" else "CSV table in UTF-8"
+        raise InputError(f"{path}: not a {what} ({' '.join(str(error).split())}).") from error
+    table.columns = table.columns.astype(str).str.strip()
+    if table.columns.has_duplicates:
+        raise InputError(
+            f"{path}: two columns are called {table.columns[table.columns.duplicated()][0]!r}; rename one."
+        )
+    return table.dropna(how="all")
 
 
 def _read_folder(folder: Path) -> pd.DataFrame:
@@ -103,4 +114,7 @@ def _read_folder(folder: Path) -> pd.DataFrame:
             levels = levels[1:]
         rows.append({"path": relative.as_posix(), "label": levels[0] if levels else None, "split": split})
     table = pd.DataFrame(rows, dtype=object)
+    beside = table.loc[table["label"].isna(), "path"].tolist()
+    if 0 < len(beside) < len(table):
+        raise InputError(f"{folder}: {beside[0]} lies beside the class folders; move it into one, or remove it.")
     return table.dropna(axis="columns", how="all")

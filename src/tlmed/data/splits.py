@@ -12,11 +12,12 @@ from tlmed.errors import InputError
 def hold_out(table: pd.DataFrame, fraction: float, seed: int, *, name: str = "the data") -> np.ndarray:
     """Return (N,) booleans: True for the rows held out.
 
-    Whole groups are held out, about `fraction` of the rows, with the classes' shares kept as far as groups allow
-    (scikit-learn's StratifiedGroupKFold, first of round(1 / fraction) folds).
+    Whole groups are held out, about `fraction` of the rows, with the classes' shares kept as far as groups allow: one
+    of the round(1 / fraction) folds of scikit-learn's StratifiedGroupKFold, the first that leaves every class on both
+    sides. Where a class has fewer groups than folds, there are as many folds as it has groups, and more is held out.
 
     Raises:
-        InputError: a class has fewer groups than folds, so that one side would lack it.
+        InputError: a class cannot stand on both sides.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -24,17 +25,19 @@ def hold_out(table: pd.DataFrame, fraction: float, seed: int, *, name: str = "th
     labels = table["label"].fillna("").astype(str).to_numpy()
     groups = pd.factorize(table["group"])[0]
     num_groups = pd.Series(groups).groupby(labels).nunique()
-    if num_groups.min() < 2:
-        label = num_groups.idxmin()
-        raise InputError(
-            f"{name}: class {label!r} has only {num_groups.min()} group, so it cannot stand on both sides of a split; "
-            "add patients of that class, or give a `split` column."
-        )
-    folds = StratifiedGroupKFold(min(num_folds, len(np.unique(groups))), shuffle=True, random_state=seed)
-    _, held_out = next(iter(folds.split(np.zeros(len(table)), pd.factorize(labels, sort=True)[0], groups)))
-    chosen = np.zeros(len(table), dtype=bool)
-    chosen[held_out] = True
-    return chosen
+    if num_groups.min() >= 2:
+        splitter = StratifiedGroupKFold(min(num_folds, int(num_groups.min())), shuffle=True, random_state=seed)
+        codes = pd.factorize(labels, sort=True)[0]
+        for kept, held_out in splitter.split(np.zeros(len(table)), codes, groups):
+            if len(set(codes[kept])) == len(set(codes[held_out])) == len(num_groups):
+                chosen = np.zeros(len(table), dtype=bool)
+                chosen[held_out] = True
+                return chosen
+    label, number = num_groups.idxmin(), int(num_groups.min())
+    raise InputError(
+        f"{name}: class {label!r} has only {number} group{'' if number == 1 else 's'}, and no draw leaves every "
+        "class on both sides of a split; add patients of that class, or give a `split` column."
+    )
 
 
 def complete_splits(
@@ -52,8 +55,10 @@ def complete_splits(
     """
     table = manifest.table.copy()
     if table["split"].isna().any() and table["split"].notna().any():
-        lines = ", ".join(str(row + 2) for row in np.flatnonzero(table["split"].isna())[:3])
-        raise InputError(f"{manifest.name}: column 'split' is empty in some rows (lines {lines}); fill all or none.")
+        num_empty = int(table["split"].isna().sum())
+        raise InputError(
+            f"{manifest.name}: column 'split' is empty in {num_empty} of {len(table)} rows; fill all or none."
+        )
     if test_fraction is not None:
         table["split"] = np.where(hold_out(table, test_fraction, seed, name=manifest.name), "test", "train")
     elif table["split"].isna().all():

@@ -219,7 +219,10 @@ def _as_cells(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | 
 def _describe_interval(level: _Level, unit: str, groups_known: bool) -> str:
     """One sentence or two on what the intervals cover and what they do not."""
     if all(cell["low"] is None for row in level.arms.values() for cell in row.values()):
-        return "No intervals: they need at least 10 groups of each class among the test cases."
+        return (
+            "No intervals: they need at least 10 groups of each class among the test cases, and results that vary "
+            "between resamples."
+        )
     most, least = max(level.num_seeds), min(level.num_seeds)
     what = f"95 % intervals from {NUM_RESAMPLES:,} resamples of the {level.num_groups} groups in test, by class"
     if least > 1:

@@ -22,8 +22,8 @@ class PhantomSettings(Settings):
 
     kind: PhantomKind
     num_images: int = Field(2000, ge=8)
-    num_train_patients: int = Field(32, ge=4)
-    num_val_patients: int = Field(16, ge=4)
+    num_train_patients: int = Field(24, ge=4)
+    num_val_patients: int = Field(12, ge=4)
     num_test_patients: int = Field(120, ge=4)
     size: int = Field(64, ge=32, le=512)
     seed: int = 0
