@@ -137,6 +137,6 @@ def _finding_of(label: str, generator: np.random.Generator) -> Finding:
     extent = generator.uniform(0.1, 0.9)
     if label == VIRAL:
         return partial(viral_pneumonia, extent=extent)
-    if generator.random() < 0.5:
+    if generator.random() < 0.35:
         return partial(pulmonary_oedema, extent=extent)
     return FINDINGS[str(generator.choice([name for name in sorted(FINDINGS) if name != "ground-glass"]))]
