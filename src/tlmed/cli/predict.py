@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +23,10 @@ def predict(
     from tlmed.serving.bundle import Bundle
 
     show_log()
-    table = Bundle.load(bundle).predict(paths)
+    loaded = Bundle.load(bundle)
+    if loaded.card["synthetic"]:
+        print("Trained on synthetic images: what follows says nothing about a patient.", file=sys.stderr)
+    table = loaded.predict(paths)
     chosen = "json" if as_json else table_format
     if chosen == "table" and out is None:
         from rich.console import Console

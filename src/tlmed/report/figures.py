@@ -70,7 +70,7 @@ def draw_confusion_matrix(
         positions, classes, rotation=30 if len(classes) > 2 else 0, ha="right" if len(classes) > 2 else "center"
     )
     axes.set_yticks(positions, classes)
-    axes.set(xlabel="predicted", ylabel="true (rows sum to 100 %)", title=title)
+    axes.set(xlabel="predicted (rows sum to 100 %)", ylabel="true", title=title)
     _save(figure, path)
 
 
@@ -95,11 +95,11 @@ def draw_arm_comparison(metrics: Mapping[str, Any], *, path: Path, metric: str) 
         axes.plot(cell["value"], row, "o", color=_BLUE)
         axes.annotate(f"{cell['value']:.3f}", (cell["value"], row), (0, 6), textcoords="offset points", ha="center")
     if metric in ("auroc", "balanced_accuracy"):
-        axes.axvline(0.5, color=_GREEN, linestyle=":", label="chance")
-        axes.legend(frameon=False, loc="lower left")
+        axes.axvline(0.5, color=_GREEN, linestyle=":")
+        axes.text(0.505, len(arms) - 0.5, "chance", color=_GREEN)
     axes.set_yticks(range(len(arms)), arms)
     axes.set(
-        xlabel=f"{metric} on test, with 95 % interval",
+        xlabel=f"{metric.upper() if metric.startswith('au') else metric} on test, with 95 % interval",
         xlim=(min(0.4, axes.get_xlim()[0]), 1.0),
         ylim=(len(arms) - 0.4, -0.7),
     )

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tlmed.data.manifest import Manifest
+from tlmed.domains import audit_domains, group_by_pattern, read_domains
+from tlmed.errors import InputError
+from tlmed.recipe.load import parse_recipe
+from tlmed.recipe.recipe import Recipe
+from tlmed.runtime.store import Store
+
+
+def recipe(**changes: object) -> Recipe:
+    content = {
+        "name": "example",
+        "backbone": "test_resnet",
+        "chain": [
+            {"name": "related", "data": {"phantom": {"kind": "chest-findings", "num_images": 48, "size": 32}}},
+            {"name": "target", "data": {"phantom": {"kind": "chest-target", "num_test_patients": 8, "size": 32}}},
+        ],
+        "evaluation": {"positive": "viral-pneumonia"},
+    }
+    return parse_recipe({**content, **changes}, "test")
+
+
+def manifest(paths: list[str]) -> Manifest:
+    return Manifest("mine", Path(), pd.DataFrame({"path": paths, "group": paths}), None)
+
+
+def test_groups_come_from_the_bracket_of_the_pattern() -> None:
+    grouped = group_by_pattern(manifest(["a/P01_1.png", "a/p01_2.png", "b/p02_1.png"]), r"(p\d+)_")
+    assert grouped.table["group"].tolist() == ["P01", "p01", "p02"]
+    assert grouped.group_column == "group_pattern"
+
+
+def test_paths_that_the_pattern_misses_are_named() -> None:
+    with pytest.raises(InputError, match=r"does not match 1 of 2 paths, such as odd\.png"):
+        group_by_pattern(manifest(["p01_1.png", "odd.png"]), r"(p\d+)_")
+
+
+def test_only_domains_that_an_arm_uses_are_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert list(read_domains(recipe(), store)) == ["related", "target"]
+    assert list(read_domains(recipe(arms={"short": {"stages": ["target"]}}), store)) == ["target"]
+
+
+def test_phantoms_pass_the_audit(tmp_path: Path) -> None:
+    used = recipe()
+    report = audit_domains(used, read_domains(used, Store(tmp_path)), tmp_path / "audit.json")
+    assert report.findings == []
+    assert json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))["findings"] == []
+
+
+def test_images_of_a_test_patient_in_an_earlier_stage_stop_the_run(tmp_path: Path) -> None:
+    used = recipe()
+    domains = read_domains(used, Store(tmp_path))
+    test_patient = domains["target"].table.query("split == 'test'")["group"].iloc[0]
+    related = domains["related"].table.copy()
+    related.loc[:1, "group"] = test_patient
+    leaking = {**domains, "related": domains["related"].with_table(related)}
+    with pytest.raises(InputError, match=r"leakage \(stage_overlap\): related: 2 images"):
+        audit_domains(used, leaking, tmp_path / "audit.json")
+    kinds = [finding["kind"] for finding in json.loads((tmp_path / "audit.json").read_text())["findings"]]
+    assert "stage_overlap" in kinds
+    waived = recipe(waive=["stage_overlap"])
+    assert len(audit_domains(waived, leaking, file=None).domains["related"].table) == 48
+
+
+def test_positive_class_is_needed_with_two_classes(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"evaluation\.positive is missing"):
+        read_domains(recipe(evaluation={}), Store(tmp_path))

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from tlmed.draft import find_id_pattern
+
+
+@pytest.mark.parametrize(
+    ("names", "num_groups"),
+    [
+        ([f"sick/patient{p:02d}_{i}.png" for p in range(6) for i in range(3)], 6),
+        ([f"Subject-{p}/scan {i}.jpg" for p in range(5) for i in range(2)], 5),
+        ([f"kjr-{p}-{i}.png" for p in range(4) for i in range(3)], 4),
+    ],
+)
+def test_ids_that_repeat_are_found(names: list[str], num_groups: int) -> None:
+    found = find_id_pattern(names)
+    assert found is not None
+    assert found.num_groups == num_groups
+    assert names[0] in found.example
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"image{number}.png" for number in range(20)],  # one group alone
+        [f"patient{number}.png" for number in range(20)],  # nothing repeats
+        ["cat.png", "dog.png", "tree.png"],
+        [*(f"patient{p}_{i}.png" for p in range(5) for i in range(2)), *(f"{c}.png" for c in "abcdefgh")],  # few match
+    ],
+)
+def test_what_is_no_id_is_not_proposed(names: list[str]) -> None:
+    assert find_id_pattern(names) is None
