@@ -12,7 +12,8 @@ import torch
 from safetensors.numpy import save_file
 
 from tlmed.errors import InputError
-from tlmed.models.weight_sources import find_weights, import_weights, list_weights, weights_from_stage
+from tlmed.models.weight_imports import import_weights, list_weights
+from tlmed.models.weight_sources import find_weights, weights_from_stage
 
 HUB = "hub:timm/vit_tiny.augreg_in21k"
 

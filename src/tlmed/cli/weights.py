@@ -21,7 +21,7 @@ _DEFAULT_STORE = Path("runs")
 def list_imported(store: StoreOption = _DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """List the weights that were imported into a store."""
     from tlmed.cli.screen import print_json
-    from tlmed.models.weight_sources import list_weights
+    from tlmed.models.weight_imports import list_weights
 
     sources = list_weights(store)
     if as_json:
@@ -74,7 +74,7 @@ def import_file(
     store: StoreOption = _DEFAULT_STORE,
 ) -> None:
     """Copy a file of weights into a store, under the name of a hub, for machines without network."""
-    from tlmed.models.weight_sources import import_weights
+    from tlmed.models.weight_imports import import_weights
 
     source = import_weights(file, name, store_root=store, licence=licence, mean=_numbers(mean), std=_numbers(std))
     print(f"imported {file} as {source.spec} ({source.digest[:12]})")

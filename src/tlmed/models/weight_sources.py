@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from tlmed.errors import InputError, did_you_mean
 from tlmed.runtime.digests import file_digest
-from tlmed.runtime.store import Store, write_json_durably
+from tlmed.runtime.store import Store
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
-_STORE_KIND = "weights"
-_MODEL = "model.safetensors"
+WEIGHTS = "weights"
+MODEL_FILE = "model.safetensors"
 _CARD_KEYS = ("origin", "licence", "mean", "std", "digest")
 # No part may begin with a dot, so that an id never leads out of its folder; "--" stands for "/" in folder names.
 _HUB_ID = re.compile(r"(?!.*--)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
@@ -75,19 +71,19 @@ def find_weights(spec: str, *, store_root: Path) -> WeightSource | None:
         return None
     kind, _, name = spec.partition(":")
     if kind == "file":
-        return _from_file(Path(name), spec, kind)
+        return weights_from_file(Path(name), spec, kind)
     if kind == "bundle":
         return _from_bundle(Path(name), spec)
     if kind == "hub":
-        path = _import_folder(name, store_root) / _MODEL
+        path = imported_folder(name, store_root) / MODEL_FILE
         if not path.is_file():
             raise InputError(
                 f"weights {spec}: not in the store {store_root}, and no network is used; fetch the file elsewhere "
                 f"and run `tlmed weights import FILE --as {spec} --licence L`."
             )
-        return _from_file(path, spec, kind)
+        return weights_from_file(path, spec, kind)
     if kind == "stage":
-        raise InputError(f"weights {spec}: a stage cannot be used here; name its file, as file:STAGES/KEY/{_MODEL}.")
+        raise InputError(f"weights {spec}: a stage cannot be used here; name its file, as file:PATH/{MODEL_FILE}.")
     raise InputError(f"weights {spec!r}: write none, file:PATH, stage:NAME, bundle:PATH or hub:ID.")
 
 
@@ -101,81 +97,33 @@ def weights_from_stage(folder: Path, spec: str) -> WeightSource:
     return WeightSource(
         spec=spec,
         kind="stage",
-        path=_existing(folder / _MODEL, spec),
-        digest=card.get("digest") or file_digest(folder / _MODEL),
+        path=existing_file(folder / MODEL_FILE, spec),
+        digest=card.get("digest") or file_digest(folder / MODEL_FILE),
         licence=_licence_of_chain(folder, card),
-        mean=_values(card.get("mean"), "mean", folder / "stage.json"),
-        std=_values(card.get("std"), "std", folder / "stage.json"),
+        mean=pixel_values(card.get("mean"), "mean", folder / "stage.json"),
+        std=pixel_values(card.get("std"), "std", folder / "stage.json"),
         origin=f"stage {folder.name}",
     )
 
 
-def import_weights(
-    file: Path,
-    name: str,
-    store_root: Path,
-    licence: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-) -> WeightSource:
-    """Put a file of weights into the store under the name of a hub model.
-
-    Args:
-        file: safetensors (copied as it is) or a PyTorch file (converted; read without executing anything in it).
-        name: `hub:ID`, as recipes will say.
-        store_root: the store.
-        licence: under which the weights were published.
-        mean, std: of the pixels in [0, 1] that they were trained with, one value or three.
+def imported_folder(hub_id: str, store_root: Path) -> Path:
+    """Return where imported weights are, or would be.
 
     Raises:
-        InputError: not a file of weights, a name that is no `hub:ID`, or other weights are there under this name.
+        InputError: an id that a hub could not have.
     """
-    kind, _, hub_id = name.partition(":")
-    if kind != "hub":
-        raise InputError(
-            f"weights import --as {name!r}: write hub:ID, as in hub:timm/vit_tiny_patch16_224.augreg_in21k."
-        )
-    final = _import_folder(hub_id, store_root)
-    card = {
-        "origin": file.name,
-        "licence": licence,
-        "mean": _values(mean, "mean", file),
-        "std": _values(std, "std", file),
-    }
-    with Store(store_root).publish(_STORE_KIND, final.name) as folder:
-        _write_safetensors(_existing(file, f"file:{file}"), folder / _MODEL)
-        digest = file_digest(folder / _MODEL)
-        if final.exists() and file_digest(final / _MODEL) != digest:
-            raise InputError(f"weights {name}: other weights are in the store under this name; delete {final} first.")
-        write_json_durably(_card_path(folder / _MODEL), {**card, "digest": digest})
-        if final.exists():  # the same bytes again: what is known about them may be new
-            write_json_durably(_card_path(final / _MODEL), {**card, "digest": digest})
-    return _from_file(final / _MODEL, name, "hub")
-
-
-def list_weights(store_root: Path) -> list[WeightSource]:
-    """Return the imported weights of a store, by name.
-
-    Raises:
-        InputError: an imported file was changed since.
-    """
-    folders = [Store(store_root).folder(_STORE_KIND, key) for key in Store(store_root).entries(_STORE_KIND)]
-    return [_from_file(folder / _MODEL, f"hub:{folder.name.replace('--', '/')}", "hub") for folder in folders]
-
-
-def _import_folder(hub_id: str, store_root: Path) -> Path:
     if not _HUB_ID.fullmatch(hub_id):
         raise InputError(
             f"weights 'hub:{hub_id}': an id has letters, digits, '.', '_', single '-', and '/' between its parts."
         )
-    return Store(store_root).folder(_STORE_KIND, hub_id.replace("/", "--"))
+    return Store(store_root).folder(WEIGHTS, hub_id.replace("/", "--"))
 
 
-def _from_file(path: Path, spec: str, kind: str) -> WeightSource:
+def weights_from_file(path: Path, spec: str, kind: str) -> WeightSource:
     """A file of weights, and the card beside it if there is one."""
-    path = _existing(path, spec)
+    path = existing_file(path, spec)
     digest = file_digest(path)
-    card_path = _card_path(path)
+    card_path = card_path_of(path)
     card = _read_json(card_path, f"weights {spec}") if card_path.is_file() else {}
     for key in card:
         if key not in _CARD_KEYS:
@@ -188,15 +136,15 @@ def _from_file(path: Path, spec: str, kind: str) -> WeightSource:
         path=path,
         digest=digest,
         licence=card.get("licence"),
-        mean=_values(card.get("mean"), "mean", card_path),
-        std=_values(card.get("std"), "std", card_path),
+        mean=pixel_values(card.get("mean"), "mean", card_path),
+        std=pixel_values(card.get("std"), "std", card_path),
         origin=card.get("origin"),
     )
 
 
 def _from_bundle(folder: Path, spec: str) -> WeightSource:
     card = _read_json(folder / "bundle.json", f"weights {spec}")
-    path = _existing(folder / _MODEL, spec)
+    path = existing_file(folder / MODEL_FILE, spec)
     digest = file_digest(path)
     if card.get("digest", digest) != digest:
         raise InputError(f"weights {spec}: {path} does not have the digest in bundle.json; copy the bundle again.")
@@ -207,8 +155,8 @@ def _from_bundle(folder: Path, spec: str) -> WeightSource:
         path=path,
         digest=digest,
         licence="; ".join(stated) or None,
-        mean=_values(card.get("mean"), "mean", folder / "bundle.json"),
-        std=_values(card.get("std"), "std", folder / "bundle.json"),
+        mean=pixel_values(card.get("mean"), "mean", folder / "bundle.json"),
+        std=pixel_values(card.get("std"), "std", folder / "bundle.json"),
         origin=f"bundle {card.get('name', folder.name)}",
     )
 
@@ -224,7 +172,12 @@ def _licence_of_chain(folder: Path, card: dict[str, Any]) -> str | None:
     return licence
 
 
-def _existing(path: Path, spec: str) -> Path:
+def existing_file(path: Path, spec: str) -> Path:
+    """Return the path of a file of weights.
+
+    Raises:
+        InputError: it is not there, or its name tells of another kind of file.
+    """
     if not path.is_file():
         raise InputError(f"weights {spec}: {path} is not there or not a file; check the path.")
     if path.suffix not in SUFFIXES:
@@ -232,7 +185,8 @@ def _existing(path: Path, spec: str) -> Path:
     return path
 
 
-def _card_path(path: Path) -> Path:
+def card_path_of(path: Path) -> Path:
+    """Return the path of the JSON card that may lie beside a file of weights."""
     return path.with_name(f"{path.stem}.card.json")
 
 
@@ -248,7 +202,12 @@ def _read_json(path: Path, what: str) -> dict[str, Any]:
     return content
 
 
-def _values(value: Any, name: str, where: Path) -> tuple[float, ...] | None:
+def pixel_values(value: Any, name: str, where: Path) -> tuple[float, ...] | None:
+    """Check a mean or std: one number or three.
+
+    Raises:
+        InputError: something else.
+    """
     if value is None:
         return None
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
@@ -258,17 +217,3 @@ def _values(value: Any, name: str, where: Path) -> tuple[float, ...] | None:
             f"{where}: {name} takes one number or three{', positive' if name == 'std' else ''}, not {value}."
         )
     return tuple(float(number) for number in numbers)
-
-
-def _write_safetensors(file: Path, target: Path) -> None:
-    if file.suffix != ".safetensors":
-        from tlmed.models.weights import read_state, save_weights  # imports torch
-
-        save_weights(read_state(file), target)
-        return
-    try:
-        with safe_open(file, framework="np") as content:
-            content.keys()
-    except SafetensorError as error:
-        raise InputError(f"{file} is not a safetensors file: {error}.") from error
-    shutil.copyfile(file, target)
