@@ -58,6 +58,10 @@ def equal(one: FitResult, other: FitResult) -> bool:
     return all(torch.equal(tensor, other.state[name]) for name, tensor in one.state.items())
 
 
+def in_layout(layout: torch.memory_format) -> Classifier:
+    return classifier().to(memory_format=layout)  # type: ignore[call-overload]
+
+
 class StopAt(nn.Module):
     """A strategy that sends this process a stop signal at given steps."""
 
@@ -73,23 +77,24 @@ class StopAt(nn.Module):
         return self._inner.loss(model, batch)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_stopped_and_resumed_training_ends_in_the_same_bytes(
-    images: LabelledImages, tmp_path: Path, optimizer: str
+    images: LabelledImages, tmp_path: Path, optimizer: str, layout: torch.memory_format
 ) -> None:
     training = TRAINING.model_copy(update={"optimizer": optimizer})
-    undisturbed = train(images, tmp_path / "undisturbed", training)
+    undisturbed = train(images, tmp_path / "undisturbed", training, model=in_layout(layout))
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     stopping.install_stop_signals()
     try:
         for _ in range(3):
             strategy = StopAt(create_strategy(StrategySettings(), training, None), {2})
             with pytest.raises(stopping.Stopped):
-                train(images, tmp_path / "stopped", training, strategy=strategy)
+                train(images, tmp_path / "stopped", training, strategy=strategy, model=in_layout(layout))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    resumed = train(images, tmp_path / "stopped", training)
+    resumed = train(images, tmp_path / "stopped", training, model=in_layout(layout))
     assert equal(undisturbed, resumed)
     assert undisturbed.history.equals(resumed.history)
     assert resumed.num_steps == 9

@@ -88,3 +88,8 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
         index, _, key = name.partition(".")
         saved.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": saved, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            # A fused optimiser reads weight and moments side by side in memory: both need one layout (channels-last).
+            if value is not None and value.shape == parameter.shape:
+                values[key] = torch.empty_like(parameter).copy_(value)

@@ -19,7 +19,7 @@ from tlmed.recipe.recipe import Arm, Recipe, StageSettings, image_of, resolve_ar
 from tlmed.runtime.store import Store, content_key
 
 # Raised whenever a change of the code changes what the same settings train.
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 
 STAGES = "stages"
 
