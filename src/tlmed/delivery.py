@@ -12,12 +12,12 @@ from tlmed.serving.bundle import render_model_card, write_bundle
 from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
 
 
-def deliver_bundle(folder: Path, recipe: Recipe, plan: ChainPlan, metrics: dict[str, Any], store: Store) -> bool:
-    """Write the bundle of the delivered arm's first seed; False where this run did not train that arm."""
+def deliver_bundle(folder: Path, recipe: Recipe, plan: ChainPlan, metrics: dict[str, Any], store: Store) -> None:
+    """Write the bundle of the delivered arm's first seed, where this run has that arm."""
     arm = recipe.delivered_arm
     seeds = [seed for name, seed in plan.last if name == arm]
     if not seeds:
-        return False
+        return
     seed = seeds[0]
     task = plan.tasks[plan.last[arm, seed]]
     stage_folder = store.folder(STAGES, task.key)
@@ -47,7 +47,6 @@ def deliver_bundle(folder: Path, recipe: Recipe, plan: ChainPlan, metrics: dict[
         "versions": stage["versions"],
     }
     write_bundle(folder, stage_folder / "model.safetensors", card, render_model_card(card, metrics))
-    return True
 
 
 def _lineage_step(task: StageTask) -> dict[str, Any]:
@@ -66,7 +65,9 @@ def _lineage_step(task: StageTask) -> dict[str, Any]:
 def _licences(task: StageTask) -> list[dict[str, str | None]]:
     first = task.lineage()[0]
     weights = (
-        [{"what": f"starting weights {first.weights.spec}", "licence": first.weights.licence}] if first.weights else []
+        [{"what": f"starting weights {first.weights.card()['spec']}", "licence": first.weights.licence}]
+        if first.weights
+        else []
     )
     return [
         *weights,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 
 from tlmed.data.manifest import Manifest
 from tlmed.data.sources import read_manifest
@@ -21,7 +20,7 @@ from tlmed.runtime.hardware import cuda_capability
 _NUM_SAMPLED = 48
 _SIZES = (64, 112, 224)
 _NEGATIVE_NAMES = re.compile(
-    r"^(no[nt]?[-_ ]?|normal|healthy|negative|neg$|control|benign|other|absent|0$)", re.IGNORECASE
+    r"^(no[-_ ]|non[-_ ]?|not[-_ ]|none$|normal|healthy|negative|neg$|control|benign|other|absent|0$)", re.IGNORECASE
 )
 _ID_PATTERNS = (
     r"((?:patient|pat|subject|subj|sub|case|person)[-_ ]?\d+)",
@@ -63,7 +62,7 @@ def draft_recipe(data: Path, *, related: Path | None, generic: str | None, name:
             "column or class folders)."
         )
     weights = _weights_spec(generic)
-    size, mode, image_comment = _image_form(target, has_weights=weights is not None)
+    size, mode, image_comment = _image_form(target)
     positive, positive_comment = _positive(target.classes)
     has_split = {"train", "test"} <= set(target.table["split"].dropna())
     backbone, backbone_comment = _backbone(weights)
@@ -82,7 +81,9 @@ def draft_recipe(data: Path, *, related: Path | None, generic: str | None, name:
         classes=target.classes,
         related=_domain(related, read_manifest(related)) if related is not None else None,
         target=_domain(data, target),
-        pattern=find_id_pattern(target.table["path"].tolist()) if target.group_column is None else None,
+        pattern=find_id_pattern(target.table["path"].tolist(), target.table["label"].tolist())
+        if target.group_column is None
+        else None,
         positive=positive,
         positive_comment=positive_comment,
         group=target.group_column,
@@ -91,11 +92,14 @@ def draft_recipe(data: Path, *, related: Path | None, generic: str | None, name:
     )
 
 
-def find_id_pattern(paths: Sequence[str]) -> IdPattern | None:
-    """Look for what may be a patient's id in file names: it must match nearly all, and repeat."""
+def find_id_pattern(paths: Sequence[str], labels: Sequence[str]) -> IdPattern | None:
+    """Look for what may be a patient's id in file names: it must match nearly all, repeat, and not be the label."""
     for regex in _ID_PATTERNS:
         found = [re.search(regex, path, re.IGNORECASE) for path in paths]
         ids = {match.group(1) for match in found if match}
+        pairs = {(match.group(1), label) for match, label in zip(found, labels, strict=True) if match}
+        if len(pairs) == len(ids) <= len(set(labels)):
+            continue  # one id a class, such as covid_1.png and normal_1.png
         if sum(match is not None for match in found) >= 0.95 * len(paths) and 2 <= len(ids) <= 0.8 * len(paths):
             example = next(f"{path} -> {match.group(1)}" for path, match in zip(paths, found, strict=True) if match)
             return IdPattern(regex, len(ids), example)
@@ -120,7 +124,7 @@ def _domain(path: Path, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _image_form(manifest: Manifest, *, has_weights: bool) -> tuple[int, str, str]:
+def _image_form(manifest: Manifest) -> tuple[int, str, str]:
     """Choose size and mode from an even sample of the images and from what the machine can compute."""
     files = manifest.table["file"].tolist()
     sample = [files[position] for position in np.linspace(0, len(files) - 1, min(_NUM_SAMPLED, len(files))).astype(int)]
@@ -179,7 +183,8 @@ def _backbone(weights: str | None) -> tuple[str, str]:
 
 
 def _safetensors_shapes(path: Path) -> dict[str, list[int]]:
-    with path.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(min(length, 100 * 2**20)))
-    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    try:
+        with safe_open(path, framework="np") as opened:
+            return {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"--generic {path}: not a file of safetensors ({error}); copy it again.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from tlmed.data.manifest import Manifest
+from tlmed.data.splits import check_trainable
 from tlmed.delivery import deliver_bundle
 from tlmed.domains import PreparedDomains, add_skipped, audit_domains, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
@@ -19,10 +21,11 @@ from tlmed.evaluation.evaluate import evaluate_predictions
 from tlmed.recipe.load import load_recipe
 from tlmed.recipe.recipe import Recipe, resolve_arms
 from tlmed.report.run_figures import draw_run
+from tlmed.report.tables import results_markdown
 from tlmed.runtime.hardware import resolve_hardware
-from tlmed.runtime.inventory import record_references
+from tlmed.runtime.inventory import RESERVED_NAMES, record_references
 from tlmed.runtime.run_folder import METRICS_FILE, RunFolder, open_run_folder
-from tlmed.runtime.store import Store, write_json_durably
+from tlmed.runtime.store import Store, write_durably, write_json_durably
 from tlmed.transfer.chain import train_chain
 from tlmed.transfer.plan import ChainPlan, plan_chain
 from tlmed.transfer.predictions import PREDICTIONS, predict_chain, predicted_stage
@@ -84,16 +87,17 @@ def run(
         target = data.manifests[recipe.target.name]
         _write_splits(place, target.table)
         plan = plan_chain(recipe, data.manifests, pairs, shared)
+        record_references(place, _references(recipe, plan, data, shared), finished=False)
         trained = train_chain(plan, data.images, shared)
         predictions = predict_chain(plan, target, data.images[recipe.target.name], shared)
-        metrics = evaluate_predictions(predictions, positive=recipe.evaluation.positive, unit=recipe.evaluation.unit)
-        metrics["groups_known"] = target.group_column is not None
-        predictions.to_parquet(place / _PREDICTIONS_FILE, index=False)
+        metrics = _measure(recipe, target, predictions)
+        _write_predictions(place, predictions)
+        write_durably(place / "results.md", results_markdown(metrics))
         write_json_durably(place / METRICS_FILE, metrics)
         draw_run(place, plan, predictions, metrics, shared)
         deliver_bundle(place / "bundle", recipe, plan, metrics, shared)
         write_json_durably(place / _PAIRS_FILE, pairs)
-        record_references(place, _references(recipe, plan, data, shared))
+        record_references(place, _references(recipe, plan, data, shared), finished=True)
         folder.log("finished", trained=trained)
     return RunResult(place, predictions, metrics, trained)
 
@@ -123,12 +127,17 @@ def plan_run(
     recipe = resolve_hardware(recipe)
     _, shared = _places(recipe, out, store)
     domains = audit_domains(recipe, read_domains(recipe, shared), file=None).domains
+    for name, domain in domains.items():
+        check_trainable(domain, name, is_target=name == recipe.target.name)
     return PlannedRun(domains, plan_chain(recipe, domains, requested_pairs(recipe, arms, seeds), shared), shared)
 
 
 def _places(recipe: Recipe, out: Path | str | None, store: Path | str | None) -> tuple[Path, Store]:
     place = Path(out) if out is not None else Path("runs") / recipe.name
-    return place, Store(Path(store) if store is not None else place.parent)
+    shared = Store(Path(store) if store is not None else place.parent)
+    if place.name in RESERVED_NAMES and place.resolve().parent == shared.root:
+        raise InputError(f"{place}: the store keeps something else under this name; choose another --out.")
+    return place, shared
 
 
 def requested_pairs(recipe: Recipe, arms: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -154,12 +163,30 @@ def _references(recipe: Recipe, plan: ChainPlan, data: PreparedDomains, store: S
     """What in the store this run would need again."""
     phantoms = [name for name in data.manifests if recipe.stage(name).data.phantom is not None]
     return {
-        "stages": list(plan.tasks),
+        "stages": [*plan.tasks, *plan.foreign_stages()],
         "images": [one.key for one in data.images.values()],
         "predictions": [key for key in store.entries(PREDICTIONS) if predicted_stage(store, key) in plan.tasks],
         "phantoms": [data.manifests[name].root.name for name in phantoms],
     }
 
 
+def _measure(recipe: Recipe, target: Manifest, predictions: pd.DataFrame) -> dict[str, Any]:
+    evaluation, groups_known = recipe.evaluation, target.group_column is not None
+    metrics = evaluate_predictions(
+        predictions, positive=evaluation.positive, unit=evaluation.unit, groups_known=groups_known
+    )
+    fixed = [stage.name for stage in recipe.chain if stage.seed is not None]
+    if fixed:
+        metrics["interval"] += f" Stages with a seed of their own ({', '.join(fixed)}): this holds for that checkpoint."
+    return metrics
+
+
 def _write_splits(folder: Path, table: pd.DataFrame) -> None:
-    table[["path", "unit", "group", "split"]].assign(fold=-1).to_csv(folder / "splits.csv", index=False)
+    text = table[["path", "unit", "group", "split"]].assign(fold=-1).to_csv(index=False)
+    write_durably(folder / "splits.csv", text)
+
+
+def _write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
+    stream = io.BytesIO()
+    predictions.to_parquet(stream, index=False)
+    write_durably(folder / _PREDICTIONS_FILE, stream.getvalue())

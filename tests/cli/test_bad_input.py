@@ -96,7 +96,8 @@ def test_no_group_column_unless_waived(tlmed: Tlmed, project: Project) -> None:
     assert_refused(tlmed("run", project.recipe), "which images belong to one patient", "waive: [groups_unknown]")
     project.change_recipe("evaluation:", "waive: [groups_unknown]\nevaluation:")
     assert tlmed("run", project.recipe).exit_code == 0
-    assert not json.loads(Path("runs/small/metrics.json").read_text(encoding="utf-8"))["groups_known"]
+    metrics = json.loads(Path("runs/small/metrics.json").read_text(encoding="utf-8"))
+    assert not metrics["groups_known"]
 
 
 def test_unit_with_two_labels(tlmed: Tlmed, project: Project) -> None:

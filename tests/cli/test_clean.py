@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from tests.cli.project import Project, Tlmed
+from tlmed.runtime.store import Store
 
 
 def test_what_a_run_needs_is_kept_and_the_rest_goes(tlmed: Tlmed, project: Project) -> None:
@@ -12,13 +13,15 @@ def test_what_a_run_needs_is_kept_and_the_rest_goes(tlmed: Tlmed, project: Proje
     project.change_recipe("epochs: 1", "epochs: 2")
     tlmed("run", project.recipe, "--out", "runs/removed")
     shutil.rmtree("runs/removed")
-    (Path("runs/stages") / "0123.work").mkdir()
+    (Path("runs/stages") / f"{'0123' * 8}.work").mkdir()
+    for foreign in ("images/COVID", "thesis.work", "stages/notes"):
+        (Path("runs") / foreign).mkdir(parents=True)
 
     listed = json.loads(tlmed("clean", "runs", "--json").out)
     unused = {(entry["kind"], entry["key"]) for entry in listed["entries"] if not entry["runs"]}
     assert {kind for kind, _ in unused} == {"stages", "predictions"}  # both runs share the decoded images
     assert len(unused) == 3
-    assert len(list(Path("runs/stages").glob("*/"))) == 3
+    assert len(list(Path("runs/stages").glob("*/"))) == 4
 
     assert len(json.loads(tlmed("clean", "runs", "--remove", "--json").out)["removed"]) == 3
     assert (
@@ -27,6 +30,7 @@ def test_what_a_run_needs_is_kept_and_the_rest_goes(tlmed: Tlmed, project: Proje
         ]
         == []
     )
+    assert all((Path("runs") / foreign).is_dir() for foreign in ("images/COVID", "thesis.work", "stages/notes"))
     assert "Removed 0 of" in tlmed("clean", "runs", "--remove").out
 
 
@@ -40,3 +44,17 @@ def test_store_that_is_not_there(tlmed: Tlmed, project: Project) -> None:
     answer = tlmed("clean", project.folder / "absent")
     assert answer.exit_code == 1
     assert "no such folder" in answer.err
+
+
+def test_what_an_unfinished_run_needs_is_kept(tlmed: Tlmed, project: Project) -> None:
+    project.change_recipe("epochs: 1,", "epochs: 3, learning_rate: 1.0e+30, warmup_fraction: 0,")
+    assert tlmed("run", project.recipe).exit_code == 1
+    assert "Nothing refers to 0 of" in tlmed("clean", "runs").out
+
+
+def test_what_another_process_is_writing_is_left_alone(tlmed: Tlmed, project: Project) -> None:
+    store, key = Store(Path("runs")), "0" * 32
+    with store.publish("stages", key):
+        answer = json.loads(tlmed("clean", "runs", "--remove", "--json").out)
+        assert answer["removed"] == []
+    assert store.is_complete("stages", key)

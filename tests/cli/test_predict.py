@@ -68,12 +68,26 @@ def test_damaged_bundle_is_refused(tlmed: Tlmed, project: Project, bundle: Path)
     assert "damaged" in answer.err
 
 
-def test_unreadable_image_is_named(tlmed: Tlmed, project: Project, bundle: Path) -> None:
-    (project.folder / "broken.png").write_bytes(b"no image")
-    answer = tlmed("predict", bundle, project.folder / "broken.png")
+def test_unreadable_image_is_named_and_the_rest_is_predicted(tlmed: Tlmed, project: Project, bundle: Path) -> None:
+    (project.folder / "data/broken.png").write_bytes(b"no image")
+    answer = tlmed("predict", bundle, project.folder / "data", "--format", "csv", "--out", "table.csv")
     assert answer.exit_code == 1
-    assert "broken.png" in answer.err
+    assert "1 of 25 images were not predicted" in answer.err
+    assert "broken.png: not an image" in answer.err
     assert "Traceback" not in answer.err
+    assert len(pd.read_csv("table.csv")) == 24
+
+
+def test_damaged_description_of_a_bundle_is_refused(tlmed: Tlmed, project: Project, bundle: Path) -> None:
+    (bundle / "bundle.json").write_text("{", encoding="utf-8")
+    answer = tlmed("predict", bundle, project.folder / "data/00.png")
+    assert answer.exit_code == 1
+    assert "bundle.json: damaged" in answer.err
+
+
+def test_brackets_in_a_name_are_shown(tlmed: Tlmed, project: Project, bundle: Path) -> None:
+    shutil.copy(project.folder / "data/00.png", "a[left].png")
+    assert "a[left].png" in tlmed("predict", bundle, "a[left].png").out
 
 
 def test_path_that_is_not_there(tlmed: Tlmed, bundle: Path) -> None:

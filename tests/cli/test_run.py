@@ -93,6 +93,37 @@ def test_set_overrides_the_recipe(tlmed: Tlmed, project: Project) -> None:
     assert len(pd.read_csv(next(Path("runs/stages").glob("*/history.csv")))) == 2
 
 
+def test_set_rules_over_what_stages_say(tlmed: Tlmed, project: Project) -> None:
+    project.change_recipe("manifest.csv}", "manifest.csv}\n    training: {epochs: 3}\n    preset: tl-med")
+    assert tlmed("run", project.recipe, "--set", "training.epochs=2", "--set", "preset=small-data").exit_code == 0
+    card = json.loads(next(Path("runs/stages").glob("*/stage.json")).read_text(encoding="utf-8"))
+    assert (card["training"]["epochs"], card["training"]["optimizer"]) == (2, "adamw")
+
+
+def test_corrected_test_labels_change_figures_and_pictures(tlmed: Tlmed, project: Project) -> None:
+    tlmed("run", project.recipe)
+    (before,) = Path("runs/small/figures").glob("confusion*.png")
+    pixels = before.read_bytes()
+    project.change_manifest(lambda table: table.assign(label=table["label"].mask(table["path"] == "23.png", "well")))
+    assert json.loads(tlmed("run", project.recipe, "--json").out)["trained"] == []
+    (after,) = Path("runs/small/figures").glob("confusion*.png")
+    assert after.read_bytes() != pixels
+
+
+def test_names_that_the_store_uses_are_refused(tlmed: Tlmed, project: Project) -> None:
+    answer = tlmed("run", project.recipe, "--out", "runs/images")
+    assert answer.exit_code == 1
+    assert "runs/images" in answer.err
+
+
+def test_the_recipe_itself_is_never_overwritten(tlmed: Tlmed, project: Project) -> None:
+    before = project.recipe.read_text(encoding="utf-8")
+    answer = tlmed("run", project.recipe, "--out", ".")
+    assert answer.exit_code == 1
+    assert "would replace it" in answer.err
+    assert project.recipe.read_text(encoding="utf-8") == before
+
+
 def test_workers_do_not_change_a_byte(tlmed: Tlmed, project: Project) -> None:
     for number in (0, 2):
         answer = tlmed("run", project.recipe, "--out", f"w{number}/run", "--set", f"runtime.workers={number}")

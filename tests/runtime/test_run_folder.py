@@ -39,11 +39,13 @@ def test_another_recipe_is_refused_and_the_key_is_named(tmp_path: Path) -> None:
 
 def test_more_seeds_and_other_workers_are_the_same_recipe(tmp_path: Path) -> None:
     with open_run_folder(tmp_path, recipe()):
-        pass
+        (tmp_path / METRICS_FILE).write_text("{}", encoding="utf-8")
     changed = recipe(evaluation={"seeds": [0, 1]}, runtime={"workers": 2})
     with open_run_folder(tmp_path, changed) as folder:
         folder.log("seen", value=1)
-    assert json.loads((tmp_path / "log.jsonl").read_text())["value"] == 1
+    events = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [event["event"] for event in events] == ["opened", "opened", "seen"]
+    assert events[-1]["value"] == 1
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from tlmed.runtime.store import Store, content_key, write_durably
 
+KEY = "0123" * 8
+
 
 def test_equal_values_have_equal_keys_whatever_the_order() -> None:
     assert content_key({"a": 1, "b": [1.5, "x"]}) == content_key({"b": [1.5, "x"], "a": 1})
@@ -16,26 +18,26 @@ def test_equal_values_have_equal_keys_whatever_the_order() -> None:
 
 def test_publish_is_complete_or_absent(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(RuntimeError, match="half way"), store.publish("stages", "k") as folder:
+    with pytest.raises(RuntimeError, match="half way"), store.publish("stages", KEY) as folder:
         (folder / "part").write_text("x")
         raise RuntimeError("half way")
-    assert not store.is_complete("stages", "k")
-    assert store.leftovers() == []
-    with store.publish("stages", "k") as folder:
+    assert not store.is_complete("stages", KEY)
+    assert store.leftovers("stages") == []
+    with store.publish("stages", KEY) as folder:
         (folder / "file").write_text("whole")
-    assert (store.folder("stages", "k") / "file").read_text() == "whole"
-    assert store.entries("stages") == ["k"]
+    assert (store.folder("stages", KEY) / "file").read_text() == "whole"
+    assert store.entries("stages") == [KEY]
 
 
 def test_what_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    left = tmp_path / "stages" / ".writing-k"
+    left = tmp_path / "stages" / f".writing-{KEY}"
     left.mkdir(parents=True)
     (left / "old").write_text("x")
-    assert store.leftovers() == [left]
-    with store.publish("stages", "k") as folder:
+    assert store.leftovers("stages") == [left]
+    with store.publish("stages", KEY) as folder:
         (folder / "new").write_text("y")
-    assert [file.name for file in store.folder("stages", "k").iterdir()] == ["new"]
+    assert [file.name for file in store.folder("stages", KEY).iterdir()] == ["new"]
 
 
 def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
@@ -44,12 +46,12 @@ def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
 
     def second() -> None:
         started.wait()
-        with Store(tmp_path).publish("stages", "k"):
+        with Store(tmp_path).publish("stages", KEY):
             order.append("second")
 
     thread = threading.Thread(target=second)
     thread.start()
-    with Store(tmp_path).publish("stages", "k"):
+    with Store(tmp_path).publish("stages", KEY):
         started.set()
         thread.join(timeout=0.3)
         order.append("first")

@@ -56,7 +56,7 @@ def main() -> None:
     except InputError as error:
         _fail(str(error), EXIT_INPUT)
     except Stopped as stopped:
-        _fail(f"{stopped}; everything is saved, the same command goes on from here", stopped.exit_code)
+        _fail(f"{stopped}; what was done is saved, the same command goes on from here", stopped.exit_code)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         _fail(f"{error.strerror or error}{where}; what was saved before is intact", EXIT_IO)

@@ -36,8 +36,7 @@ def clean(
     entries = take_stock(opened, keep_run or ())
     unused = [entry for entry in entries if not entry.runs]
     if remove:
-        for entry in unused:
-            remove_entry(opened, entry)
+        unused = [entry for entry in unused if remove_entry(opened, entry)]
     if as_json:
         rows = [{"kind": e.kind, "key": e.key, "bytes": e.num_bytes, "runs": list(e.runs)} for e in entries]
         print_json({"entries": rows, "removed": [str(entry.path) for entry in unused] if remove else []})
@@ -53,5 +52,5 @@ def clean(
     console.print(table)
     megabytes = sum(entry.num_bytes for entry in unused) / 2**20
     what = "Removed" if remove else "Nothing refers to"
-    hint = "" if remove or not unused else "; `--remove` removes them (an interrupted run would start its stage anew)"
+    hint = "" if remove or not unused else "; `--remove` removes them (a removed unfinished stage would start anew)"
     console.print(f"{what} {len(unused)} of {len(entries)} entries, {megabytes:.1f} MB{hint}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -20,17 +21,19 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Look at your images and write a commented recipe fitted to them and to this machine."""
+    import yaml
+
     from tlmed.draft import draft_recipe
     from tlmed.errors import InputError
-    from tlmed.recipe.load import load_recipe
+    from tlmed.recipe.load import parse_recipe
+    from tlmed.runtime.inventory import RESERVED_NAMES
     from tlmed.runtime.store import write_durably
 
     if out.exists() and not force:
         raise InputError(f"{out} is there already; choose another --out, or --force to overwrite it.")
-    name = "".join(
-        c if c.isalnum() or c in "._-" else "-" for c in (data.stem if data.is_file() else data.resolve().name)
-    ).strip(".-_")
-    text = draft_recipe(data, related=related, generic=generic, name=name or "experiment", file_name=str(out))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem if data.is_file() else data.resolve().name).strip(".-_")
+    name = "experiment" if name in ("", *RESERVED_NAMES) else name
+    text = draft_recipe(data, related=related, generic=generic, name=name, file_name=str(out))
+    parse_recipe(yaml.safe_load(text), where=f"the draft for {data}")
     write_durably(out, text)
-    load_recipe(out)
     print(f"{out} written; read it, then: tlmed run {out}")

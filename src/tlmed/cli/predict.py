@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def predict(
@@ -20,21 +23,33 @@ def predict(
 ) -> None:
     """Predict image files with a trained bundle."""
     from tlmed.cli.screen import show_log
+    from tlmed.data.images import UnreadableImage
+    from tlmed.errors import InputError
     from tlmed.serving.bundle import Bundle
 
     show_log()
+    if out is not None and not out.absolute().parent.is_dir():
+        raise InputError(f"--out {out}: no such folder; make it first.")
     loaded = Bundle.load(bundle)
     if loaded.card["synthetic"]:
         print("Trained on synthetic images: what follows says nothing about a patient.", file=sys.stderr)
-    table = loaded.predict(paths)
-    chosen = "json" if as_json else table_format
+    unreadable: list[UnreadableImage] = []
+    table = loaded.predict(paths, unreadable=unreadable)
+    _show(table, "json" if as_json else table_format, out)
+    if unreadable:
+        named = " ".join(map(str, unreadable))
+        raise InputError(f"{len(unreadable)} of {len(table) + len(unreadable)} images were not predicted: {named}")
+
+
+def _show(table: pd.DataFrame, chosen: str, out: Path | None) -> None:
     if chosen == "table" and out is None:
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
-        shown = Table(*(str(name) for name in table.columns if name != "unit"))
+        shown = Table(*(escape(str(name)) for name in table.columns if name != "unit"))
         for row in table.drop(columns="unit").itertuples(index=False):
-            shown.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+            shown.add_row(*(f"{value:.3f}" if isinstance(value, float) else escape(str(value)) for value in row))
         Console().print(shown)
         return
     text = table.to_json(orient="records", indent=2) if chosen == "json" else table.to_csv(index=False)

@@ -56,5 +56,6 @@ def print_result(result: RunResult) -> None:
     console = Console()
     console.print(results_table(result.metrics))
     console.print(result.metrics["interval"], style="dim")
-    console.print(f"Pictures, tables and the bundle: {result.folder}", soft_wrap=True)
+    what = "Pictures, tables and the bundle" if (result.folder / "bundle").exists() else "Pictures and tables"
+    console.print(f"{what}: {result.folder}", soft_wrap=True)
     console.print("Research use only, not a medical device.")

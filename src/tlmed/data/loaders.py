@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,6 +98,15 @@ def iterate_steps(steps: TrainingSteps, first: int, stop: int, num_workers: int)
         yield from (steps[step] for step in range(first, stop))
         return
     loader = DataLoader(
-        steps, batch_size=None, sampler=range(first, stop), num_workers=num_workers, multiprocessing_context="spawn"
+        steps,
+        batch_size=None,
+        sampler=range(first, stop),
+        num_workers=num_workers,
+        multiprocessing_context="spawn",
+        worker_init_fn=_ignore_interrupts,
     )
     yield from loader
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the loop saves, then ends them

@@ -12,7 +12,6 @@ from tlmed.errors import InputError, did_you_mean
 
 GROUP_COLUMNS = ("group", "patient", "study", "series")
 SPLITS = ("train", "val", "test")
-KNOWN_COLUMNS = ("path", "label", "patient", "study", "series", "slice", "split", "source", "time", "group")
 _SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NUM_NAMED = 3
 

@@ -19,7 +19,7 @@ from tlmed.runtime.store import Store, content_key, write_json_durably
 IMAGES = "images"
 
 # Raised whenever a change of the code changes what the same file and settings decode to.
-_DECODING_VERSION = 1
+DECODING_VERSION = 1
 _PIXELS, _INDEX = "pixels.npy", "index.json"
 
 
@@ -62,7 +62,7 @@ def prepare_images(
     """
     file_of = dict(sorted(zip(digests, files, strict=True)))
     form = settings.model_dump(mode="json", exclude={"mean", "std"})
-    key = content_key({"decoding": _DECODING_VERSION, "form": form, "files": list(file_of)})
+    key = content_key({"decoding": DECODING_VERSION, "form": form, "files": list(file_of)})
     if not store.is_complete(IMAGES, key):
         with store.publish(IMAGES, key) as folder:
             if not store.is_complete(IMAGES, key):

@@ -79,7 +79,7 @@ def find_weights(spec: str, *, store_root: Path) -> WeightSource | None:
         if not path.is_file():
             raise InputError(
                 f"weights {spec}: not in the store {store_root}, and no network is used; fetch the file elsewhere "
-                f"and run `tlmed weights import FILE --as {spec} --licence L`."
+                f"and run `tlmed weights import FILE --as {spec} --store {store_root}`."
             )
         return weights_from_file(path, spec, kind)
     if kind == "stage":

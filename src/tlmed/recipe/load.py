@@ -15,6 +15,7 @@ from tlmed.errors import InputError, did_you_mean
 from tlmed.recipe.recipe import Recipe
 from tlmed.recipe.validation import explain
 
+_OF_STAGES_TOO = ("training", "preset", "image")  # a stage may lay its own over the recipe's; `--set` rules over both
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -86,6 +87,22 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     if isinstance(place, list):
         raise InputError(f"--set {override!r}: name a key of the stage, as in --set chain.{last}.preset=tl-med")
     place[last] = value
+    if key.split(".")[0] in _OF_STAGES_TOO:
+        setting: Any = value
+        for part in reversed(key.split(".")):
+            setting = {part: setting}
+        for stage in content.get("chain") or ():
+            if isinstance(stage, dict):
+                _forget(stage, setting)
+
+
+def _forget(stage: dict[str, Any], setting: dict[str, Any]) -> None:
+    """Take a stage's own values of a setting away, so that the whole recipe's rules."""
+    for name, value in setting.items():
+        if isinstance(value, dict) and isinstance(stage.get(name), dict):
+            _forget(stage[name], value)
+        else:
+            stage.pop(name, None)
 
 
 def _located(value: Any, folder: Path, key: str = "") -> Any:

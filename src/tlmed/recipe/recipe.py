@@ -105,6 +105,10 @@ class Recipe(Settings):
                 raise ValueError(f"{name!r} cannot be a name: letters, digits, '.', '_' and '-' only")
         if len(set(self.stage_names)) != len(self.stage_names):
             raise ValueError(f"two stages of the chain have the same name: {', '.join(self.stage_names)}")
+        if self.target.seed is not None:
+            raise ValueError(
+                f"stage {self.target.name!r}: the target has no seed of its own; write `evaluation: {{seeds: [...]}}`"
+            )
         for stage in self.chain:
             training_of(self, stage)
         resolve_arms(self)

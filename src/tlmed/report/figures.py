@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from tlmed.runtime.store import write_durably
 
 # Okabe & Ito's colours, which people with any colour vision tell apart.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -115,4 +118,6 @@ def _plain(axes: Axes) -> None:
 def _save(figure: Figure, path: Path) -> None:
     # Drawn without pyplot: no window system, no state shared between pictures.
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=_DOTS_PER_INCH)
+    write_durably(path, stream.getvalue())

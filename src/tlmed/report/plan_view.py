@@ -28,9 +28,10 @@ def plan_tree(plan: ChainPlan, estimates: Mapping[str, TimeEstimate], store: Sto
         if task.parent is not None:
             above = nodes[task.parent.key]
         else:
-            if task.start not in starts:
-                starts[task.start] = root.add(task.start)
-            above = starts[task.start]
+            digest = task.weights.digest if task.weights else ""
+            if digest not in starts:
+                starts[digest] = root.add(task.start)
+            above = starts[digest]
         nodes[key] = above.add(_describe(task, estimates[key], store.is_complete(STAGES, key), arms.get(key, [])))
     return root
 

@@ -27,9 +27,8 @@ def draw_run(folder: Path, plan: ChainPlan, predictions: pd.DataFrame, metrics: 
     test = predictions[predictions["split"] == "test"]
     for (arm, seed), part in test.groupby(["arm", "seed"], sort=False):
         path = place / f"confusion-{arm}-seed{seed}-{plan.last[str(arm), int(str(seed))][:6]}.png"
-        if not path.exists():
-            units = aggregate_units(part)
-            predicted = units[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
-            chosen = np.array(classes)[predicted]
-            draw_confusion_matrix(units["label"].to_numpy(), chosen, classes, f"{arm}, seed {seed}, test", path)
+        units = aggregate_units(part)
+        predicted = units[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
+        chosen = np.array(classes)[predicted]
+        draw_confusion_matrix(units["label"].to_numpy(), chosen, classes, f"{arm}, seed {seed}, test", path)
     draw_arm_comparison(metrics, path=place / "arms-auroc.png", metric="auroc")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tlmed.runtime.progress import track
@@ -40,8 +41,7 @@ class FileDigests:
         for file in dict.fromkeys(files):
             status = file.stat()
             stamps[file] = (status.st_size, status.st_mtime_ns)
-        with closing(sqlite3.connect(self._database, timeout=60)) as database:
-            database.execute(_SCHEMA)
+        with _opened(self._database) as database:
             known = self._remembered(database, stamps)
             missing = [file for file in stamps if file not in known]
             if missing:
@@ -57,6 +57,18 @@ class FileDigests:
         query = "SELECT digest FROM digests WHERE path = ? AND size = ? AND modified_ns = ?"
         found = {file: database.execute(query, (str(file), *stamp)).fetchone() for file, stamp in stamps.items()}
         return {file: row[0] for file, row in found.items() if row is not None}
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(file, timeout=60)) as database:
+            database.execute(_SCHEMA)
+            yield database
+    except sqlite3.Error as error:
+        raise OSError(
+            errno.EIO, f"the memory of file digests cannot be used ({error}); remove it", str(file)
+        ) from error
 
 
 def _digest_files(files: Sequence[Path]) -> dict[Path, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import logging
 import os
 import platform
 import re
@@ -18,7 +19,10 @@ from tlmed.recipe.protocol import RuntimeSettings
 from tlmed.recipe.recipe import Precision, Recipe, resolved
 
 _CAPABILITY_MAJOR = 75  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR of the CUDA driver API
+_MIN_CAPABILITY_MAJOR = 7  # Volta; builds of torch 2.10 and later contain nothing older
 _MAX_WORKERS_FOR_GPU = 8
+
+log = logging.getLogger(__name__)
 
 
 def num_cores() -> int:
@@ -30,27 +34,44 @@ def num_cores() -> int:
 
 @cache
 def cuda_capability() -> int | None:
-    """Major compute capability of the first NVIDIA GPU, or None without driver, GPU, or a torch built for CUDA."""
-    if not _torch_has_cuda():
+    """Major compute capability of the first NVIDIA GPU that torch can use, or None.
+
+    It needs a driver of the CUDA version that torch was built for (drivers of one major version serve all its minor
+    ones), and a GPU of a generation that current builds still contain.
+    """
+    built_for = _torch_cuda_version()
+    if built_for is None:
         return None
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return None  # no driver installed
-    count, major = ctypes.c_int(0), ctypes.c_int(0)
+    count, major, version = ctypes.c_int(0), ctypes.c_int(0), ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
         return None
     driver.cuDeviceGetAttribute(ctypes.byref(major), _CAPABILITY_MAJOR, 0)
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    if version.value // 1000 < built_for or major.value < _MIN_CAPABILITY_MAJOR:
+        log.warning(
+            "the GPU is not used: CUDA %d and compute capability %d are there, this torch needs %d and %d",
+            version.value // 1000,
+            major.value,
+            built_for,
+            _MIN_CAPABILITY_MAJOR,
+        )
+        return None
     return major.value
 
 
-def _torch_has_cuda() -> bool:
+def _torch_cuda_version() -> int | None:
+    """Major version of CUDA that torch was built for."""
     found = importlib.util.find_spec("torch")
     if found is None or found.origin is None:
-        return False
-    version_file = Path(found.origin).with_name("version.py")
+        return None
+    text = Path(found.origin).with_name("version.py").read_text(encoding="utf-8")
     # A line such as `cuda: Optional[str] = '13.0'`; importing it would import torch.
-    return re.search(r"^cuda\b.*=\s*['\"]", version_file.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    stated = re.search(r"^cuda\b.*=\s*['\"](\d+)", text, re.MULTILINE)
+    return int(stated.group(1)) if stated else None
 
 
 @cache

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlmed.runtime.store import Store, write_json_durably
+from tlmed.runtime.store import Store, is_content_key, write_json_durably
 
 REFERENCES_FILE = "references.json"
 KINDS = ("stages", "images", "predictions", "phantoms")
+RESERVED_NAMES = (*KINDS, "weights")
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,19 @@ class StoredEntry:
     runs: tuple[str, ...]
 
 
-def record_references(run_folder: Path, references: Mapping[str, Sequence[str]]) -> None:
-    """Write down which keys of each kind a run needs, so that `tlmed clean` keeps them."""
-    write_json_durably(run_folder / REFERENCES_FILE, {kind: sorted(keys) for kind, keys in references.items()})
+def record_references(run_folder: Path, references: Mapping[str, Sequence[str]], *, finished: bool) -> None:
+    """Write down which keys of each kind a run needs, so that `tlmed clean` keeps them.
+
+    Args:
+        run_folder: of the run.
+        references: keys by kind.
+        finished: False for what a run is going to need: what was noted before then stays.
+    """
+    file = run_folder / REFERENCES_FILE
+    if not finished and file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        references = {kind: sorted({*keys, *before.get(kind, ())}) for kind, keys in references.items()}
+    write_json_durably(file, {kind: sorted(keys) for kind, keys in references.items()})
 
 
 def take_stock(store: Store, extra_runs: Sequence[Path] = ()) -> list[StoredEntry]:
@@ -48,19 +59,30 @@ def take_stock(store: Store, extra_runs: Sequence[Path] = ()) -> list[StoredEntr
         )
         for kind in KINDS
         for key in store.entries(kind)
+        if is_content_key(key)
     ]
-    leftovers = [StoredEntry(path.parent.name, None, path, _size(path), ()) for path in store.leftovers()]
+    leftovers = [
+        StoredEntry(kind, None, path, _size(path), tuple(users.get((kind, _key_of(path)), ())))
+        for kind in KINDS
+        for path in store.leftovers(kind)
+    ]
     return entries + leftovers
 
 
-def remove(store: Store, entry: StoredEntry) -> None:
-    """Remove an entry; waits while another process is writing it."""
-    key = entry.key or entry.path.name.removeprefix(".writing-").removesuffix(".work")
-    with store.lock(entry.kind, key):
+def remove(store: Store, entry: StoredEntry) -> bool:
+    """Remove an entry; False where another process is just writing it or has removed it."""
+    with store.try_lock(entry.kind, _key_of(entry.path)) as is_ours:
+        if not is_ours or not entry.path.exists():
+            return False
         # Renamed first: a folder under its own name is always complete.
-        doomed = entry.path.with_name(f".writing-removed-{entry.path.name}")
+        doomed = entry.path.with_name(f".writing-removed-{_key_of(entry.path)}")
         entry.path.rename(doomed)
         shutil.rmtree(doomed)
+        return True
+
+
+def _key_of(path: Path) -> str:
+    return path.name.rpartition("-")[2].removesuffix(".work")
 
 
 def _size(path: Path) -> int:

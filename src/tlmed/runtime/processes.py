@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
@@ -34,12 +37,24 @@ def map_in_order(
         return
     chunks = iter([items[start : start + _ITEMS_AT_ONCE] for start in range(0, len(items), _ITEMS_AT_ONCE)])
     # Spawned, not forked: safe beside threads, and the same on every system.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker) as pool:
         running = [pool.submit(_map_chunk, function, chunk) for chunk in islice(chunks, 2 * workers)]
         while running:
             yield from running.pop(0).result()
             # A bounded number of chunks is on its way, so that a slow disk for writing does not fill the memory.
             running.extend(pool.submit(_map_chunk, function, chunk) for chunk in islice(chunks, 1))
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # it was killed without warning: nobody waits for this work
 
 
 def _map_chunk(function: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:

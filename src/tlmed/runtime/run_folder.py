@@ -18,9 +18,14 @@ from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.store import write_durably
 
 RECIPE_FILE, METRICS_FILE = "recipe.yaml", "metrics.json"
-_LOCK_FILE = ".lock"
+_LOCK_FILE, _LOG_FILE = ".lock", "log.jsonl"
 # What does not change a result, and what `--seed` adds to.
-_NOT_IDENTITY: dict[str, Any] = {"runtime": True, "note": True, "evaluation": {"seeds"}, "name": True}
+_NOT_IDENTITY: dict[str, Any] = {
+    "runtime": {"device", "workers", "checkpoint_seconds"},
+    "note": True,
+    "evaluation": {"seeds"},
+    "name": True,
+}
 
 
 class RunFolder:
@@ -32,7 +37,7 @@ class RunFolder:
     def log(self, event: str, **values: Any) -> None:
         """Append one line to `log.jsonl`."""
         entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **values}
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as stream:
+        with (self.path / _LOG_FILE).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
@@ -53,14 +58,18 @@ def open_run_folder(path: Path, recipe: Recipe) -> Iterator[RunFolder]:
         ) from error
     try:
         _check_same_recipe(path, recipe)
+        folder = RunFolder(path)
+        folder.log("opened")
         write_durably(path / RECIPE_FILE, dump_recipe(recipe))
-        yield RunFolder(path)
+        yield folder
     finally:
         lock.release()
 
 
 def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
     file = folder / RECIPE_FILE
+    if file.exists() and not (folder / _LOG_FILE).exists():
+        raise InputError(f"{file} was not written by a run, which would replace it; choose another --out.")
     if not file.exists() or not (folder / METRICS_FILE).exists():
         return  # a run that failed left nothing that a mended recipe could mix with
     before = parse_recipe(yaml.safe_load(file.read_text(encoding="utf-8")), where=str(file))

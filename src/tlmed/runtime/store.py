@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -24,12 +25,19 @@ log = logging.getLogger(__name__)
 _TEMPORARY_PREFIX = ".writing-"
 _LOCK_SUFFIX = ".lock"
 _KEY_LENGTH = 32
+_KEY = re.compile(f"[0-9a-f]{{{_KEY_LENGTH}}}")
+_LEFTOVER = re.compile(rf"{re.escape(_TEMPORARY_PREFIX)}(removed-)?{_KEY.pattern}|{_KEY.pattern}\.work")
 
 
 def content_key(value: Any) -> str:
     """Return a 128-bit hexadecimal key of a JSON-able value; equal values give equal keys on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:_KEY_LENGTH]
+
+
+def is_content_key(name: str) -> bool:
+    """Whether a name has the form of a key; other folders in a store are somebody else's."""
+    return _KEY.fullmatch(name) is not None
 
 
 def flush_folder(folder: Path) -> None:
@@ -113,6 +121,20 @@ class Store:
             lock.release()
 
     @contextlib.contextmanager
+    def try_lock(self, kind: str, key: str) -> Iterator[bool]:
+        """Hold the right to write one result, or yield False at once where another process has it."""
+        lock = FileLock(self.root / kind / f"{key}{_LOCK_SUFFIX}")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
     def publish(self, kind: str, key: str) -> Iterator[Path]:
         """Yield a temporary folder that becomes the result when the block ends without an exception.
 
@@ -154,14 +176,9 @@ class Store:
             if path.is_dir() and not path.name.startswith(_TEMPORARY_PREFIX) and not path.name.endswith(".work")
         )
 
-    def leftovers(self) -> list[Path]:
-        """Temporary and unfinished folders that killed processes left behind."""
-        if not self.root.is_dir():
+    def leftovers(self, kind: str) -> list[Path]:
+        """Temporary and unfinished folders of one kind that killed processes left behind."""
+        parent = self.root / kind
+        if not parent.is_dir():
             return []
-        return sorted(
-            path
-            for kind in self.root.iterdir()
-            if kind.is_dir()
-            for path in kind.iterdir()
-            if path.is_dir() and (path.name.startswith(_TEMPORARY_PREFIX) or path.name.endswith(".work"))
-        )
+        return sorted(path for path in parent.iterdir() if path.is_dir() and _LEFTOVER.fullmatch(path.name))

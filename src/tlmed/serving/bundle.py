@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from tlmed.data.images import UnreadableImage, read_image
 from tlmed.data.sources import list_images
 from tlmed.errors import InputError
 from tlmed.recipe.model import BackboneSettings, ImageSettings
@@ -88,9 +90,13 @@ class Bundle:
         path = Path(folder)
         if not (path / _CARD).is_file():
             raise InputError(f"{path}: not a bundle (no {_CARD}); a run leaves one in its folder, as runs/NAME/bundle.")
-        card = json.loads((path / _CARD).read_text(encoding="utf-8"))
-        if card["format_version"] > FORMAT_VERSION:
-            raise InputError(f"{path}: written by a newer tlmed (format {card['format_version']}); update tlmed.")
+        try:
+            card = json.loads((path / _CARD).read_text(encoding="utf-8"))
+            version = int(card["format_version"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path / _CARD}: damaged ({error}); copy the bundle again.") from error
+        if version > FORMAT_VERSION:
+            raise InputError(f"{path}: written by a newer tlmed (format {version}); update tlmed.")
         if not (path / _WEIGHTS).is_file() or file_digest(path / _WEIGHTS) != card["digest"]:
             raise InputError(
                 f"{path / _WEIGHTS}: missing or damaged (its digest is not the recorded one); copy the bundle again."
@@ -107,8 +113,12 @@ class Bundle:
         """Class names, in the order of the probabilities."""
         return list(self.card["classes"])
 
-    def predict(self, paths: Sequence[Path | str]) -> pd.DataFrame:
+    def predict(self, paths: Sequence[Path | str], *, unreadable: list[UnreadableImage] | None = None) -> pd.DataFrame:
         """Predict image files, and all images below folders.
+
+        Args:
+            paths: files and folders.
+            unreadable: receives what cannot be read, and the rest is predicted; without it, the first one raises.
 
         Returns:
             A row an image: path, unit (the image), predicted, p_<class>.
@@ -116,25 +126,41 @@ class Bundle:
         Raises:
             InputError: a path that is not there, a folder without images, an unreadable image.
         """
-        import numpy as np
         import torch
 
         from tlmed.data.augment import as_float
-        from tlmed.data.images import read_image
 
         files = [file for path in paths for file in list_images(Path(path))]
         image = ImageSettings(**self.card["image"])
-        parts = []
+        names: list[str] = []
+        parts = [np.empty((0, len(self.classes)))]
         with torch.inference_mode(), track("predicting", total=len(files)) as progress:
             for start in range(0, len(files), _BATCH_SIZE):
-                pixels = np.stack([read_image(file, image) for file in files[start : start + _BATCH_SIZE]])
-                parts.append(torch.softmax(self.classifier(as_float(pixels)).double(), dim=1).numpy())
-                progress.advance(len(pixels))
+                chosen = files[start : start + _BATCH_SIZE]
+                batch = _read_readable(chosen, image, unreadable)
+                if batch:
+                    pixels = as_float(np.stack(list(batch.values())))
+                    parts.append(torch.softmax(self.classifier(pixels).double(), dim=1).numpy())
+                names += map(str, batch)
+                progress.advance(len(chosen))
         probabilities = np.concatenate(parts)
-        names = [str(file) for file in files]
         table = pd.DataFrame(
             {"path": names, "unit": names, "predicted": np.array(self.classes)[probabilities.argmax(1)]}
         )
         for position, name in enumerate(self.classes):
             table[f"p_{name}"] = probabilities[:, position]
         return table
+
+
+def _read_readable(
+    files: Sequence[Path], image: ImageSettings, unreadable: list[UnreadableImage] | None
+) -> dict[Path, np.ndarray]:
+    pixels = {}
+    for file in files:
+        try:
+            pixels[file] = read_image(file, image)
+        except UnreadableImage as error:
+            if unreadable is None:
+                raise
+            unreadable.append(error)
+    return pixels

@@ -46,6 +46,8 @@ def estimate_seconds(task: StageTask, store: Store) -> TimeEstimate:
     measured = _measured_rate(task, store)
     if measured is not None:
         return TimeEstimate(num_images / measured, "measured on an earlier stage here")
+    if task.recipe.runtime.device != "cpu":
+        return TimeEstimate(None, "unknown until a first stage has run on this GPU")
     giga_macs = next((v for name, v in _GIGA_MACS_AT_224.items() if task.recipe.backbone.name.startswith(name)), None)
     if giga_macs is None:
         return TimeEstimate(None, "unknown until its first epoch")
@@ -69,7 +71,9 @@ def _measured_rate(task: StageTask, store: Store) -> float | None:
         same_network = card["backbone"] == task.recipe.backbone.model_dump(mode="json")
         same_form = card["image"]["size"] == task.image.size and card["image"]["mode"] == task.image.mode
         same_way = card["strategy"] == task.stage.strategy.model_dump(mode="json")
-        if same_network and same_form and same_way and card["precision"] == task.recipe.runtime.precision:
+        same_place = card["device"].startswith(task.recipe.runtime.device)
+        same_precision = card["precision"] == task.recipe.runtime.precision
+        if same_network and same_form and same_way and same_place and same_precision:
             rates.append(card["images_per_second"])
     return float(np.median(rates)) if rates else None
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from tlmed.data.loaders import Batch
 from tlmed.models.classifier import Classifier
-from tlmed.recipe.training import TrainingSettings
+from tlmed.recipe.training import StrategySettings, TrainingSettings
 from tlmed.transfer.loss import cross_entropy
 from tlmed.transfer.optim import decay_groups
 from tlmed.transfer.strategy import ParameterGroup
@@ -15,7 +15,7 @@ from tlmed.transfer.strategy import ParameterGroup
 class Finetune:
     """Trains backbone and head with cross-entropy."""
 
-    def __init__(self, training: TrainingSettings, class_weights: Tensor | None) -> None:
+    def __init__(self, _: StrategySettings, training: TrainingSettings, class_weights: Tensor | None) -> None:
         self._weight_decay = training.weight_decay
         self._criterion = cross_entropy(training, class_weights)
 

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from tlmed.data.manifest import Manifest
+from tlmed.data.prepare import DECODING_VERSION
 from tlmed.errors import InputError
 from tlmed.models.weight_sources import WeightSource, find_weights, weights_from_stage
 from tlmed.recipe.model import IMAGENET_MEAN, IMAGENET_STD, ImageSettings
-from tlmed.recipe.recipe import Arm, Recipe, StageSettings, image_of, resolve_arms, training_of
+from tlmed.recipe.recipe import Recipe, StageSettings, image_of, resolve_arms, training_of
 from tlmed.runtime.store import Store, content_key
 
 # Raised whenever a change of the code changes what the same settings train.
@@ -54,6 +55,7 @@ class StageTask:
         return content_key(
             {
                 "numerics": NUMERICS_VERSION,
+                "decoding": DECODING_VERSION,
                 "start": start,
                 "rows": rows,
                 "classes": self.classes,
@@ -80,7 +82,7 @@ class StageTask:
     def start(self) -> str:
         """What the chain up to this task begins with, in words."""
         first = self.lineage()[0]
-        return f"{first.weights.kind} weights {first.weights.path.name}" if first.weights else "random weights"
+        return f"weights {first.weights.card()['spec']}" if first.weights else "random weights"
 
     @property
     def route(self) -> str:
@@ -105,6 +107,11 @@ class ChainPlan:
     tasks: dict[str, StageTask]
     last: dict[tuple[str, int], str]
 
+    def foreign_stages(self) -> list[str]:
+        """Keys of stages of other runs whose weights this plan starts from."""
+        sources = [task.weights for task in self.tasks.values() if task.weights is not None]
+        return sorted({source.path.parent.name for source in sources if source.kind == "stage"})
+
     def missing(self, store: Store) -> list[StageTask]:
         """Tasks whose result the store does not hold yet."""
         return [task for key, task in self.tasks.items() if not store.is_complete(STAGES, key)]
@@ -123,12 +130,14 @@ def plan_chain(
         InputError: weights that cannot be found.
     """
     arms = resolve_arms(recipe)
+    starts = {spec: find_starting_weights(spec, store) for spec in {arms[name].weights for name, _ in pairs}}
     tasks: dict[str, StageTask] = {}
     last = {}
     for arm_name, seed in pairs:
         task = None
         for name in arms[arm_name].stages:
-            task = _next_task(recipe, domains[name], recipe.stage(name), arms[arm_name], task, seed, store)
+            weights = starts[arms[arm_name].weights] if task is None else None
+            task = _next_task(recipe, domains[name], recipe.stage(name), weights, task, seed)
             task = tasks.setdefault(task.key, task)
         assert task is not None  # an arm has at least the target stage
         last[arm_name, seed] = task.key
@@ -136,9 +145,13 @@ def plan_chain(
 
 
 def _next_task(
-    recipe: Recipe, domain: Manifest, stage: StageSettings, arm: Arm, parent: StageTask | None, seed: int, store: Store
+    recipe: Recipe,
+    domain: Manifest,
+    stage: StageSettings,
+    weights: WeightSource | None,
+    parent: StageTask | None,
+    seed: int,
 ) -> StageTask:
-    weights = find_starting_weights(arm.weights, store) if parent is None else None
     table = domain.table[domain.table["split"].isin(["train", "val"])]
     return StageTask(
         stage=stage,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from tlmed.recipe.training import StrategyKind, StrategySettings, TrainingSettings
@@ -9,9 +11,12 @@ from tlmed.transfer.finetune import Finetune
 from tlmed.transfer.linear_probe import LinearProbe
 from tlmed.transfer.strategy import Strategy
 
-STRATEGIES: dict[StrategyKind, type[Finetune]] = {"finetune": Finetune, "linear-probe": LinearProbe}
+STRATEGIES: dict[StrategyKind, Callable[[StrategySettings, TrainingSettings, Tensor | None], Strategy]] = {
+    "finetune": Finetune,
+    "linear-probe": LinearProbe,
+}
 
 
 def create_strategy(settings: StrategySettings, training: TrainingSettings, class_weights: Tensor | None) -> Strategy:
     """Return the strategy that a stage names."""
-    return STRATEGIES[settings.kind](training, class_weights)
+    return STRATEGIES[settings.kind](settings, training, class_weights)
