@@ -17,7 +17,7 @@ demo: $(SETUP)
 	$(BIN)/tlmed demo
 
 test: $(SETUP)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(SETUP)
 	$(BIN)/ruff format --check .

@@ -167,5 +167,5 @@ def test_what_fails_half_way_leaves_nothing_and_is_made_by_the_next_call(
             prepared(files, tmp_path / "store")
     store = Store(tmp_path / "store")
     assert store.entries(IMAGES) == []
-    assert store.leftovers() == []
+    assert store.leftovers(IMAGES) == []
     assert len(prepared(files, tmp_path / "store").pixels) == 5

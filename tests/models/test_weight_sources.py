@@ -90,7 +90,7 @@ def test_card_that_does_not_fit(tmp_path: Path, card: object, message: str) -> N
         ("bundle:{folder}", "bundle.json is not there"),
         ("stage:related", "a stage cannot be used here"),
         ("web:model", "write none, file:PATH"),
-        ("hub:timm/model", "no network is used; .* `tlmed weights import FILE --as hub:timm/model --licence L`"),
+        ("hub:timm/model", "no network is used; .* `tlmed weights import FILE --as hub:timm/model --store"),
         ("hub:../../model", "an id has letters"),
         ("hub:a--b", "an id has letters"),
         ("hub:", "an id has letters"),
