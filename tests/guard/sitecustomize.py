@@ -7,8 +7,10 @@ import os
 import socket
 import sys
 import tempfile
+from pathlib import Path
 
 _TEMPORARY = os.path.realpath(tempfile.gettempdir())
+_CHECKOUT = str(Path(__file__).resolve().parents[2])  # may lie in a temporary folder itself
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # By audit event: where a changed path stands among the arguments, and the descriptor that it may be relative to.
 _PATHS_WRITTEN = {
@@ -50,7 +52,8 @@ def _check_path(path: object) -> None:
     if not isinstance(path, str | bytes | os.PathLike):
         return  # an open file's descriptor
     absolute = os.path.realpath(os.fsdecode(path))
-    if not f"{absolute}{os.sep}".startswith((_TEMPORARY + os.sep, "/dev/", "/proc/self/")):
+    is_temporary = f"{absolute}{os.sep}".startswith((_TEMPORARY + os.sep, "/dev/", "/proc/self/"))
+    if not is_temporary or absolute.startswith(_CHECKOUT + os.sep):
         raise PermissionError(f"tests must not write outside temporary folders: {absolute}")
 
 
