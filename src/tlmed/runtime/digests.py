@@ -13,6 +13,7 @@ from pathlib import Path
 from tlmed.runtime.progress import track
 from tlmed.runtime.store import Store
 
+_FILES_AT_ONCE = 256
 _NUM_THREADS = 4  # reading is what takes the time, and hashing lets go of the interpreter lock
 _SCHEMA = """CREATE TABLE IF NOT EXISTS digests
     (path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, digest TEXT NOT NULL)"""
@@ -44,8 +45,7 @@ class FileDigests:
         with _opened(self._database) as database:
             known = self._remembered(database, stamps)
             missing = [file for file in stamps if file not in known]
-            if missing:
-                fresh = _digest_files(missing)
+            for fresh in _digest_files(missing):
                 rows = [(str(file), *stamps[file], digest) for file, digest in fresh.items()]
                 with database:
                     database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", rows)
@@ -71,10 +71,10 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
         ) from error
 
 
-def _digest_files(files: Sequence[Path]) -> dict[Path, str]:
-    digests = {}
+def _digest_files(files: Sequence[Path]) -> Iterator[dict[Path, str]]:
+    """Yield the digests of some files after the others, so that a stop loses little."""
     with track("reading files", total=len(files), unit="files") as progress, ThreadPoolExecutor(_NUM_THREADS) as pool:
-        for file, digest in zip(files, pool.map(file_digest, files), strict=True):
-            digests[file] = digest
-            progress.advance()
-    return digests
+        for start in range(0, len(files), _FILES_AT_ONCE):
+            some = files[start : start + _FILES_AT_ONCE]
+            yield dict(zip(some, pool.map(file_digest, some), strict=True))
+            progress.advance(len(some))
