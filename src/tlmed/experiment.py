@@ -92,7 +92,10 @@ def run(
         predictions = predict_chain(plan, target, data.images[recipe.target.name], shared)
         metrics = _measure(recipe, target, predictions)
         _write_predictions(place, predictions)
-        write_durably(place / "results.md", results_markdown(metrics))
+        write_durably(
+            place / "results.md",
+            f"{results_markdown(metrics)}\n{metrics['interval']}\n\nResearch use only, not a medical device.\n",
+        )
         write_json_durably(place / METRICS_FILE, metrics)
         draw_run(place, plan, predictions, metrics, shared)
         deliver_bundle(place / "bundle", recipe, plan, metrics, shared)
@@ -178,6 +181,10 @@ def _measure(recipe: Recipe, target: Manifest, predictions: pd.DataFrame) -> dic
     fixed = [stage.name for stage in recipe.chain if stage.seed is not None]
     if fixed:
         metrics["interval"] += f" Stages with a seed of their own ({', '.join(fixed)}): this holds for that checkpoint."
+    seeds = {str(arm): sorted(set(part["seed"])) for arm, part in predictions.groupby("arm", sort=False)}
+    if len({tuple(of_arm) for of_arm in seeds.values()}) > 1:
+        stated = "; ".join(f"{arm}: {', '.join(map(str, of_arm))}" for arm, of_arm in seeds.items())
+        metrics["interval"] += f" The arms have different seeds ({stated}), so they cannot be compared yet."
     return metrics
 
 

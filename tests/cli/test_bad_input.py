@@ -139,6 +139,7 @@ def test_image_beyond_the_limits(tlmed: Tlmed, project: Project) -> None:
     [
         ("training:", "trainig:", ["trainig", "'training'"]),
         ("epochs: 1", "epoch: 1", ["epoch", "'epochs'"]),
+        ("backbone:", "bakbone:", ["bakbone", "'backbone'"]),
         ("test_resnet", "resnet81", ["resnet81", "resnet18"]),
         ("training:", "preset: tl-mad\ntraining:", ["tl-mad", "'tl-med'"]),
         ("training:", "deliver: scrach\ntraining:", ["scrach", "'scratch'"]),

@@ -75,6 +75,9 @@ def test_arms_share_their_beginning_and_may_be_added(tlmed: Tlmed, project: Proj
     assert list(one["metrics"]["arms"]) == ["related"]
     assert len(one["trained"]) == 2
     both = json.loads(tlmed("run", project.recipe, "--json").out)
+    assert "different seeds" not in both["metrics"]["interval"]
+    uneven = json.loads(tlmed("run", project.recipe, "--arm", "related", "--seed", "1", "--json").out)
+    assert "different seeds (related: 0, 1; scratch: 0)" in uneven["metrics"]["interval"]
     assert set(both["metrics"]["arms"]) == {"related", "scratch"}
     assert len(both["trained"]) == 1
 
@@ -84,6 +87,7 @@ def test_seeds_may_be_added_and_widen_what_the_interval_covers(tlmed: Tlmed, pro
     tlmed("run", project.recipe, "--seed", "1")
     predictions = pd.read_parquet("runs/small/predictions.parquet")
     assert sorted(predictions["seed"].unique()) == [0, 1]
+    assert "different seeds" not in tlmed("run", project.recipe, "--seed", "0").out
     by_seed = [part["p_sick"].to_numpy() for _, part in predictions.groupby("seed")]
     assert not np.allclose(by_seed[0], by_seed[1])
 

@@ -12,7 +12,8 @@ from tlmed.errors import did_you_mean
 
 def explain(error: ValidationError, model: type[BaseModel], content: Any) -> str:
     """Return the first error as a sentence; `content` is what did not validate against `model`."""
-    first = error.errors()[0]
+    # A misspelt key that is needed is both unknown and missing; the first says more.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     location = first["loc"]
     place = ".".join(_named(location, content))
     if first["type"] == "extra_forbidden":

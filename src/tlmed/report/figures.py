@@ -32,7 +32,7 @@ def draw_learning_curves(history: pd.DataFrame, title: str, path: Path) -> None:
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
-    losses.plot(history["epoch"], history["train_loss"], color=_BLUE, label="train (with random views)")
+    losses.plot(history["epoch"], history["train_loss"], color=_BLUE, marker=".", label="train (with random views)")
     measured = history.dropna(subset=["val_loss"])
     losses.plot(measured["epoch"], measured["val_loss"], color=_ORANGE, marker=".", label="val")
     losses.set(xlabel="epoch", ylabel="cross-entropy")
