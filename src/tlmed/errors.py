@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+NUM_NAMED = 3  # examples in a message
+
 
 class InputError(Exception):
     """The input is at fault. The message says what, where, and what to do about it."""
@@ -20,3 +22,10 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     if close:
         return f" Did you mean {close[0]!r}?"
     return f" Valid: {', '.join(names)}." if names else ""
+
+
+def name_some(names: Iterable[object]) -> str:
+    """Return the first three names, and how many more there are."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - NUM_NAMED} more" if len(listed) > NUM_NAMED else ""
+    return ", ".join(listed[:NUM_NAMED]) + more

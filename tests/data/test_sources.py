@@ -194,7 +194,7 @@ def test_broken_csv_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_broken_parquet_is_refused(tmp_path: Path) -> None:
-    refusal(written(tmp_path / "table.parquet", "PAR1 and nothing else"))
+    assert "not a Parquet" in refusal(written(tmp_path / "table.parquet", "PAR1 and nothing else"))
 
 
 @pytest.mark.parametrize("name", ["table.xlsx", "table", "a.png"])

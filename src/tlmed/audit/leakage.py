@@ -10,6 +10,7 @@ import pandas as pd
 
 from tlmed.audit.findings import Finding, Severity
 from tlmed.data.manifest import Manifest
+from tlmed.errors import name_some
 from tlmed.recipe.data import DataSettings
 
 HOW_TO_MEND = MappingProxyType(
@@ -21,7 +22,6 @@ HOW_TO_MEND = MappingProxyType(
     }
 )
 _SPLIT_RANK = MappingProxyType({"test": 0, "val": 1, "train": 2})  # of identical files the first is kept
-_NUM_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class _DomainCheck:
         if wrong.empty:
             return
         num_sets = wrong["digest"].nunique()
-        what = f"{_count(num_sets, 'set')} of identical files with different labels ({_some(wrong['path'])})"
+        what = f"{_count(num_sets, 'set')} of identical files with different labels ({name_some(wrong['path'])})"
         if self._settings.duplicates == "drop":
             self._drop(wrong, "identical files with contradicting labels")
             self._find("label_conflict", "note", f"{what}; dropped whole", wrong["path"], num_sets)
@@ -116,11 +116,11 @@ class _DomainCheck:
             done = "; taken out of training"
         if len(across):
             num_sets = across["digest"].nunique()
-            what = f"{_count(num_sets, 'set')} of identical files across splits ({_some(across['path'])}){done}"
+            what = f"{_count(num_sets, 'set')} of identical files across splits ({name_some(across['path'])}){done}"
             self._find("duplicate", "note" if done else self._gravest, what, across["path"], num_sets)
         if len(within):
             num_sets = within["digest"].nunique()
-            what = f"{_count(num_sets, 'set')} of identical files within one split ({_some(within['path'])})"
+            what = f"{_count(num_sets, 'set')} of identical files within one split ({name_some(within['path'])})"
             what += done if keeps_one else ""
             self._find("duplicate", "note", what, within["path"], num_sets)
 
@@ -138,7 +138,9 @@ class _DomainCheck:
         if rows.empty:
             return
         groups = sorted(rows["group"].unique())
-        what = f"{_count(len(groups), 'group')} by {self.domain.group_column} in more than one split ({_some(groups)})"
+        what = (
+            f"{_count(len(groups), 'group')} by {self.domain.group_column} in more than one split ({name_some(groups)})"
+        )
         if self._settings.on_leak == "drop_train":
             self._drop(_behind(rows, "group"), "its group is in a held-out split too")
             self._find("group_overlap", "note", f"{what}; taken out of training", rows["path"], len(groups))
@@ -156,7 +158,7 @@ class _DomainCheck:
         if rows.empty:
             return
         what = f"{_count(len(rows), 'image')} of {target_name}'s test groups, or identical to its test images "
-        what += f"({_some(rows['path'])})"
+        what += f"({name_some(rows['path'])})"
         if mends:
             self._drop(rows, f"of {target_name}'s test set")
             self._find("stage_overlap", "note", f"{what}; left out here", rows["path"], len(rows))
@@ -182,9 +184,3 @@ def _behind(rows: pd.DataFrame, same: str) -> pd.DataFrame:
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def _some(names: Sequence[str] | pd.Series[str]) -> str:
-    listed = list(map(str, names))
-    more = f" and {len(listed) - _NUM_NAMED} more" if len(listed) > _NUM_NAMED else ""
-    return ", ".join(listed[:_NUM_NAMED]) + more

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from tlmed.errors import InputError, did_you_mean
+from tlmed.errors import NUM_NAMED, InputError, did_you_mean, name_some
 
 GROUP_COLUMNS = ("group", "patient", "study", "series")
 SPLITS = ("train", "val", "test")
-_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_NUM_NAMED = 3
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +100,7 @@ def _units(raw: pd.DataFrame, name: str, unit: str) -> pd.Series[str]:
 def _splits(raw: pd.DataFrame, name: str) -> pd.Series[str]:
     if "split" not in raw.columns:
         return pd.Series(None, index=raw.index, dtype=object)
-    splits = raw["split"].str.lower().map(_SPLIT_NAMES)
+    splits = raw["split"].str.lower().map(SPLIT_NAMES)
     _refuse_rows(name, "split", raw["split"].notna() & splits.isna(), "is not train, val or test", raw["split"])
     return splits.astype(object).where(splits.notna(), None)
 
@@ -111,7 +109,7 @@ def _check_files(name: str, table: pd.DataFrame) -> None:
     absent = [path for path, file in zip(table["path"], table["file"], strict=True) if not Path(file).is_file()]
     if absent:
         raise InputError(
-            f"{name}: {_some(absent)} {'is' if len(absent) == 1 else 'are'} named in the table but not "
+            f"{name}: {name_some(absent)} {'is' if len(absent) == 1 else 'are'} named in the table but not "
             "there; restore the files or remove the rows."
         )
 
@@ -123,7 +121,7 @@ def _check_unit_labels(table: pd.DataFrame, name: str) -> None:
     mixed = num_labels.index[num_labels > 1].tolist()
     if mixed:
         raise InputError(
-            f"{name}: unit {_some(mixed)} has images of two labels; a decision about a unit "
+            f"{name}: unit {name_some(mixed)} has images of two labels; a decision about a unit "
             "needs one label: mend the labels, or choose another unit."
         )
 
@@ -134,10 +132,5 @@ def _refuse_rows(
     rows = wrong.index[wrong].tolist()
     if rows:
         value = f" {values[rows[0]]!r}" if values is not None else ""
-        lines = ", ".join(str(row + 2) for row in rows[:_NUM_NAMED]) + (" ..." if len(rows) > _NUM_NAMED else "")
+        lines = ", ".join(str(row + 2) for row in rows[:NUM_NAMED]) + (" ..." if len(rows) > NUM_NAMED else "")
         raise InputError(f"{name}: column '{column}'{value} {what} ({len(rows)} rows; lines {lines}).")
-
-
-def _some(values: Sequence[str]) -> str:
-    more = f" and {len(values) - _NUM_NAMED} more" if len(values) > _NUM_NAMED else ""
-    return ", ".join(map(str, values[:_NUM_NAMED])) + more

@@ -8,14 +8,13 @@ from pathlib import Path
 import pandas as pd
 from pyarrow.lib import ArrowException
 
-from tlmed.data.manifest import Manifest, validate_manifest
+from tlmed.data.manifest import SPLIT_NAMES, Manifest, validate_manifest
 from tlmed.data.phantoms import write_phantoms
 from tlmed.errors import InputError
 from tlmed.recipe.data import DataSettings
 from tlmed.runtime.store import Store
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _MANIFEST_FILE = "manifest.csv"
 
 
@@ -109,7 +108,7 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     for file in list_images(folder):
         relative = file.relative_to(folder)
         levels = list(relative.parts[:-1])
-        split = _SPLIT_FOLDERS.get(levels[0].lower()) if levels else None
+        split = SPLIT_NAMES.get(levels[0].lower()) if levels else None
         if split is not None:
             levels = levels[1:]
         rows.append({"path": relative.as_posix(), "label": levels[0] if levels else None, "split": split})
