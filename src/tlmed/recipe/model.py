@@ -51,16 +51,19 @@ class ImageSettings(Settings):
 
 
 class BackboneSettings(Settings):
-    """A network by its timm name.
+    """A network by its name.
 
     Attributes:
-        name: timm's name, such as `vit_tiny_patch16_224` or `resnet18`.
+        name: timm's name, such as `vit_tiny_patch16_224` or `resnet18`, or torchvision's where timm has none.
         patch_size: for transformers, patch edge in pixels where it differs from the name's.
         depth: for vision transformers, number of blocks where it differs from the name's.
         drop_path_rate: stochastic depth (Huang et al. 2016); 0 by default: it needs long training to pay.
+        attention: blocks added to a ResNet's: squeeze-and-excitation (Hu et al. 2018), CBAM (Woo et al. 2018) or
+            non-local (Wang et al. 2018). None by default: published weights of plain ResNets do not have them.
     """
 
     name: str
     patch_size: int | None = Field(None, ge=2)
     depth: int | None = Field(None, ge=1)
     drop_path_rate: float = Field(0.0, ge=0.0, lt=1.0)
+    attention: Literal["se", "cbam", "non-local"] | None = None

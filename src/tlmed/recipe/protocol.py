@@ -56,13 +56,21 @@ class RuntimeSettings(Settings):
 
     Attributes:
         precision: `bf16` computes in bfloat16 with float32 weights where the hardware has it.
+        devices: processes (on a GPU machine: GPUs) that share each batch; the result is the same up to rounding.
         workers: processes that make training views; 0 makes them in the training process. The result is the same.
+        compile: translate the network into machine code first (`torch.compile`). Off by default: it needs a C++
+            compiler and half a minute a stage on a processor, so that it pays from some ten minutes a stage on.
+        deterministic: on a GPU, take the algorithms that give equal bytes in every run, where there are slower ones;
+            a processor always does.
         checkpoint_seconds: how much work a crash may cost at most.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bf16"] = "auto"
+    devices: int = Field(1, ge=1)
     workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    compile: bool = False
+    deterministic: bool = False
     checkpoint_seconds: float = Field(20.0, gt=0.0)
 
     @property

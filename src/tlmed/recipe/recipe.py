@@ -16,7 +16,7 @@ from tlmed.recipe.settings import Settings
 from tlmed.recipe.training import PRESETS, StrategySettings, TrainingSettings
 from tlmed.recipe.validation import explain
 
-GENERIC_STAGE = "generic"
+GENERIC_STAGE, PROBE_ARM = "generic", "probe"
 NO_WEIGHTS = "none"
 WAIVABLE = ("groups_unknown", "group_overlap", "duplicate", "label_conflict", "stage_overlap")
 
@@ -47,10 +47,11 @@ class StageSettings(Settings):
 
 
 class ArmSettings(Settings):
-    """One chain among those compared: its stages, and its starting weights where not the recipe's."""
+    """One chain among those compared: its stages; starting weights and the target's strategy where not the recipe's."""
 
     stages: tuple[str, ...]
     weights: str | None = None
+    strategy: StrategySettings | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Arm:
     name: str
     stages: tuple[str, ...]
     weights: str
+    strategy: StrategySettings
 
 
 class Recipe(Settings):
@@ -133,7 +135,9 @@ class Recipe(Settings):
             if self.deliver not in arms:
                 raise ValueError(f"deliver: unknown arm {self.deliver!r}.{did_you_mean(self.deliver, arms)}")
             return self.deliver
-        return max(arms.values(), key=lambda arm: (len(arm.stages), arm.weights != NO_WEIGHTS)).name
+        return max(
+            arms.values(), key=lambda arm: (arm.name != PROBE_ARM, len(arm.stages), arm.weights != NO_WEIGHTS)
+        ).name
 
     def stage(self, name: str) -> StageSettings:
         """The stage of that name."""
@@ -174,7 +178,9 @@ def image_of(recipe: Recipe, stage: StageSettings) -> ImageSettings:
 def resolve_arms(recipe: Recipe) -> dict[str, Arm]:
     """All arms by name, in the order from the shortest chain to the full one.
 
-    Without `arms` in the recipe: `scratch`, `generic`, `related`, `generic-related`, as far as the chain has the parts.
+    Without `arms` in the recipe: `probe` (logistic regression on frozen features of the generic weights, or of random
+    ones where there are none: minutes, and a number to beat), then `scratch`, `generic`, `related`, `generic-related`,
+    as far as the chain has the parts.
 
     Raises:
         ValueError: an arm names an unknown stage, leaves the target out, or breaks the chain's order.
@@ -195,7 +201,7 @@ def resolve_arms(recipe: Recipe) -> dict[str, Arm]:
                 f"arm {name!r}: its stages must follow the chain's order and end with {recipe.target.name!r}"
             )
         weights = recipe.weights if settings.weights is None else _checked_weights(settings.weights)
-        arms[name] = Arm(name, settings.stages, weights)
+        arms[name] = Arm(name, settings.stages, weights, settings.strategy or recipe.target.strategy)
     return arms
 
 
@@ -204,13 +210,17 @@ def _default_arms(recipe: Recipe) -> dict[str, Arm]:
     generic_stages = tuple(name for name in before if name == GENERIC_STAGE)
     middle = tuple(name for name in before if name != GENERIC_STAGE)
     has_generic = bool(generic_stages) or recipe.weights != NO_WEIGHTS
-    arms = [Arm("scratch", (target,), NO_WEIGHTS)]
+    own = recipe.target.strategy
+    arms = [
+        Arm(PROBE_ARM, (*generic_stages, target), recipe.weights, StrategySettings(kind="logistic-regression")),
+        Arm("scratch", (target,), NO_WEIGHTS, own),
+    ]
     if has_generic:
-        arms.append(Arm("generic", (*generic_stages, target), recipe.weights))
+        arms.append(Arm("generic", (*generic_stages, target), recipe.weights, own))
     if middle:
-        arms.append(Arm("related", (*middle, target), NO_WEIGHTS))
+        arms.append(Arm("related", (*middle, target), NO_WEIGHTS, own))
     if has_generic and middle:
-        arms.append(Arm("generic-related", (*generic_stages, *middle, target), recipe.weights))
+        arms.append(Arm("generic-related", (*generic_stages, *middle, target), recipe.weights, own))
     return {arm.name: arm for arm in arms}
 
 
@@ -232,6 +242,9 @@ def resolved(recipe: Recipe, *, device: str, precision: Precision, workers: int)
         stage.model_copy(update={"training": training_of(recipe, stage).model_dump(mode="json")})
         for stage in recipe.chain
     )
-    arms = {arm.name: ArmSettings(stages=arm.stages, weights=arm.weights) for arm in resolve_arms(recipe).values()}
+    arms = {
+        arm.name: ArmSettings(stages=arm.stages, weights=arm.weights, strategy=arm.strategy)
+        for arm in resolve_arms(recipe).values()
+    }
     runtime = recipe.runtime.model_copy(update={"device": device, "precision": precision, "workers": workers})
     return recipe.model_copy(update={"chain": chain, "arms": arms, "runtime": runtime, "deliver": recipe.delivered_arm})
