@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.fake_hub import FakeHub, running_hub
 
 _GUARD = Path(__file__).with_name("guard")
 _CACHE = tempfile.mkdtemp(prefix="tlmed-tests-") if "PYTEST_XDIST_WORKER" not in os.environ else ""
@@ -18,6 +21,8 @@ if _CACHE:
         os.environ[_name] = _CACHE
     os.environ["PYTHONPATH"] = os.pathsep.join([str(_GUARD), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nobody listens there: a test that means a hub brings its own
+    os.environ.pop("HF_HUB_OFFLINE", None)
 
 
 def _install_guard() -> None:
@@ -28,6 +33,14 @@ def _install_guard() -> None:
 
 
 _install_guard()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub on this machine, at which the hub's client looks."""
+    with running_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub
 
 
 @pytest.fixture(scope="session")

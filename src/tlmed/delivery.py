@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tlmed.models.licences import licence_concern
+from tlmed.models.weight_sources import WeightSource
 from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.store import Store
 from tlmed.serving.bundle import render_model_card, write_bundle
@@ -63,16 +65,20 @@ def _lineage_step(task: StageTask) -> dict[str, Any]:
 
 
 def _licences(task: StageTask) -> list[dict[str, str | None]]:
-    first = task.lineage()[0]
-    weights = (
-        [{"what": f"starting weights {first.weights.card()['spec']}", "licence": first.weights.licence}]
-        if first.weights
-        else []
-    )
+    source = task.lineage()[0].weights
     return [
-        *weights,
+        *([_weights_licence(source)] if source is not None else []),
         *({"what": f"images of the domain {one.stage.name}", "licence": _data_licence(one)} for one in task.lineage()),
     ]
+
+
+def _weights_licence(source: WeightSource) -> dict[str, str | None]:
+    revision = f" at revision {source.revision}" if source.revision else ""
+    return {
+        "what": f"starting weights {source.card()['spec']}{revision}",
+        "licence": source.licence,
+        "concern": licence_concern(source.licence, gated=source.gated),
+    }
 
 
 def _data_licence(task: StageTask) -> str | None:

@@ -18,13 +18,14 @@ from tlmed.delivery import deliver_bundle
 from tlmed.domains import PreparedDomains, add_skipped, audit_domains, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
 from tlmed.evaluation.evaluate import evaluate_predictions
+from tlmed.models.weight_pins import pin_weights
 from tlmed.recipe.load import load_recipe
 from tlmed.recipe.recipe import Recipe, resolve_arms
 from tlmed.report.run_figures import draw_run
 from tlmed.report.tables import results_markdown
 from tlmed.runtime.hardware import resolve_hardware
 from tlmed.runtime.inventory import RESERVED_NAMES, record_references
-from tlmed.runtime.run_folder import METRICS_FILE, RunFolder, open_run_folder
+from tlmed.runtime.run_folder import METRICS_FILE, open_run_folder, recipe_of_results
 from tlmed.runtime.store import Store, write_durably, write_json_durably
 from tlmed.transfer.chain import train_chain
 from tlmed.transfer.plan import ChainPlan, plan_chain
@@ -77,8 +78,9 @@ def run(
     recipe = resolve_hardware(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
     place, shared = _places(recipe, out, store)
     requested = requested_pairs(recipe, arms, seeds)
+    recipe = _pinned(recipe, place, shared, _with_earlier_pairs(place, requested), may_download=True)
     with open_run_folder(place, recipe) as folder:
-        pairs = _with_earlier_pairs(folder, requested)
+        pairs = _with_earlier_pairs(place, requested)
         folder.log("started", arms=sorted({arm for arm, _ in pairs}), seeds=sorted({seed for _, seed in pairs}))
         domains = read_domains(recipe, shared)
         audited = audit_domains(recipe, domains, place / "audit.json")
@@ -128,11 +130,13 @@ def plan_run(
 ) -> PlannedRun:
     """Lay a run out without training or decoding; arguments and errors as in `run`."""
     recipe = resolve_hardware(recipe)
-    _, shared = _places(recipe, out, store)
+    place, shared = _places(recipe, out, store)
+    pairs = requested_pairs(recipe, arms, seeds)
+    recipe = _pinned(recipe, place, shared, pairs, may_download=False)
     domains = audit_domains(recipe, read_domains(recipe, shared), file=None).domains
     for name, domain in domains.items():
         check_trainable(domain, name, is_target=name == recipe.target.name)
-    return PlannedRun(domains, plan_chain(recipe, domains, requested_pairs(recipe, arms, seeds), shared), shared)
+    return PlannedRun(domains, plan_chain(recipe, domains, pairs, shared), shared)
 
 
 def _places(recipe: Recipe, out: Path | str | None, store: Path | str | None) -> tuple[Path, Store]:
@@ -156,8 +160,18 @@ def requested_pairs(recipe: Recipe, arms: Sequence[str], seeds: Sequence[int]) -
     return [(arm, seed) for arm in known if not arms or arm in arms for seed in (seeds or recipe.evaluation.seeds)]
 
 
-def _with_earlier_pairs(folder: RunFolder, requested: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    file = folder.path / _PAIRS_FILE
+def _pinned(
+    recipe: Recipe, place: Path, store: Store, pairs: Sequence[tuple[str, int]], *, may_download: bool
+) -> Recipe:
+    """The recipe with one file for ever behind every name of weights on a hub."""
+    arms = {arm for arm, _ in pairs} & resolve_arms(recipe).keys()
+    return pin_weights(
+        recipe, store.root, needed_arms=arms, earlier=recipe_of_results(place), may_download=may_download
+    )
+
+
+def _with_earlier_pairs(place: Path, requested: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    file = place / _PAIRS_FILE
     earlier = [(arm, seed) for arm, seed in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
     return [*earlier, *(pair for pair in requested if pair not in earlier)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,9 @@ def tlmed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         return Answer(code if isinstance(code, int) else 0, shown.out, shown.err)
 
     yield call
+    logger = logging.getLogger("tlmed")  # other tests read the log themselves
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

@@ -55,7 +55,12 @@ def test_run_folder_holds_everything(tlmed: Tlmed, project: Project) -> None:
 def test_stage_folder_holds_weights_history_and_card(tlmed: Tlmed, project: Project) -> None:
     tlmed("run", project.recipe)
     (stage,) = Path("runs/stages").glob("*/")
-    assert sorted(file.name for file in stage.iterdir()) == ["history.csv", "model.safetensors", "stage.json"]
+    assert sorted(file.name for file in stage.iterdir()) == [
+        "digests.json",
+        "history.csv",
+        "model.safetensors",
+        "stage.json",
+    ]
     card = json.loads((stage / "stage.json").read_text(encoding="utf-8"))
     assert (card["name"], card["num_train_images"], card["classes"]) == ("target", 12, ["sick", "well"])
     assert list(pd.read_csv(stage / "history.csv"))[:3] == ["epoch", "learning_rate", "train_loss"]

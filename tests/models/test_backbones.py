@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
+import timm
 import torch
 
 from tlmed.errors import InputError
@@ -91,3 +94,26 @@ def test_same_seed_same_weights_in_training_mode() -> None:
     first, second = (network.state_dict() for network in networks)
     assert networks[0].training
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_patch16_224"])
+def test_tokens_stay_in_the_type_of_autocast(name: str) -> None:
+    network = create_backbone(BackboneSettings(name=name, depth=2), SMALL).eval()
+    seen: list[torch.dtype] = []
+    # A copy, as the moving average makes one: it must do the same.
+    for model in (network, copy.deepcopy(network)):
+        for block in model.blocks:
+            block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            model(torch.rand(1, 1, 32, 32))
+    assert seen == [torch.bfloat16] * 4
+
+
+def test_without_autocast_a_transformer_computes_what_timm_computes() -> None:
+    network = create_backbone(BackboneSettings(name="vit_tiny_patch16_224", depth=2), SMALL).eval()
+    own = timm.create_model("vit_tiny_patch16_224", num_classes=0, in_chans=1, img_size=32, depth=2).eval()
+    own.load_state_dict(network.state_dict())
+    prefer_explicit_attention(own)
+    images = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(network(images), own(images))

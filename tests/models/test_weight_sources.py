@@ -61,6 +61,8 @@ def test_file_with_and_without_card(tmp_path: Path) -> None:
         "mean": [0.5],
         "std": [0.1, 0.2, 0.3],
         "origin": "somewhere",
+        "revision": None,
+        "gated": False,
     }
 
 
@@ -72,6 +74,7 @@ def test_file_with_and_without_card(tmp_path: Path) -> None:
         ({"std": [0.0]}, "std takes one number or three, positive"),
         ({"mean": "0.5"}, "mean takes one number or three"),
         ({"digest": "0" * 64}, "does not have the digest"),
+        ({"licence": ["MIT"]}, "licence must be text"),
         ([1], "must hold a JSON object"),
     ],
 )
@@ -90,10 +93,11 @@ def test_card_that_does_not_fit(tmp_path: Path, card: object, message: str) -> N
         ("bundle:{folder}", "bundle.json is not there"),
         ("stage:related", "a stage cannot be used here"),
         ("web:model", "write none, file:PATH"),
-        ("hub:timm/model", "no network is used; .* `tlmed weights import FILE --as hub:timm/model --store"),
+        ("hub:timm/model", "`tlmed weights pull hub:timm/model --store .* import FILE --as hub:timm/model --store"),
         ("hub:../../model", "an id has letters"),
         ("hub:a--b", "an id has letters"),
         ("hub:", "an id has letters"),
+        ("hub:a/b#sha256:123", "an id has letters"),
     ],
 )
 def test_says_what_cannot_be_found(tmp_path: Path, spec: str, message: str) -> None:
@@ -187,6 +191,28 @@ def test_import_refuses_what_is_no_weights(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not there"):
         import_weights(tmp_path / "none.safetensors", HUB, tmp_path / "store")
     assert list_weights(tmp_path / "store") == []
+
+
+def test_import_of_a_known_revision(tmp_path: Path) -> None:
+    file, commit = _weights(tmp_path / "a.safetensors"), "c" * 40
+    imported = import_weights(file, f"{HUB}@{commit}", tmp_path / "store")
+    assert imported.revision == commit
+    assert imported.pinned == f"{HUB}@{commit}#sha256:{_sha256(file)}"
+    assert find_weights(HUB, store_root=tmp_path / "store") is not None
+    with pytest.raises(InputError, match="full commit hash"):
+        import_weights(file, f"{HUB}@main", tmp_path / "store")
+    with pytest.raises(InputError, match="not the pinned one"):
+        import_weights(file, f"{HUB}#sha256:{'0' * 64}", tmp_path / "store")
+
+
+def test_a_digest_finds_the_same_bytes_whatever_their_revision(tmp_path: Path) -> None:
+    imported = import_weights(_weights(tmp_path / "a.safetensors"), HUB, tmp_path / "store")
+    pinned = f"{HUB}@{'c' * 40}#sha256:{imported.digest}"
+    found = find_weights(pinned, store_root=tmp_path / "store")
+    assert found is not None
+    assert (found.path, found.pinned) == (imported.path, pinned)
+    with pytest.raises(InputError, match="not in the store"):
+        find_weights(f"{HUB}@{'c' * 40}", store_root=tmp_path / "store")
 
 
 def test_imported_file_that_was_changed(tmp_path: Path) -> None:

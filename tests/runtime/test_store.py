@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import threading
 from pathlib import Path
 
 import pytest
 
-from tlmed.runtime.store import Store, content_key, write_durably
+from tlmed.runtime.store import Store, append_line, content_key, remove_unfinished_files, write_durably
 
 KEY = "0123" * 8
 
@@ -73,3 +74,38 @@ def test_a_full_disk_leaves_the_old_content_and_no_temporary_file(
         write_durably(file, "new")
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "log"
+    append_line(file, "first")
+    half = io.FileIO.write
+
+    class Full(io.FileIO):
+        def write(self, data: object) -> int:
+            return half(self, bytes(data)[:3])  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda path, mode, buffering: Full(path, mode))
+        with pytest.raises(OSError, match="No space left"):
+            append_line(file, "second")
+    append_line(file, "third")
+    assert file.read_text() == "first\nthird\n"
+
+
+def test_files_that_a_killed_process_left_are_removed(tmp_path: Path) -> None:
+    for name in (".writing-12-state", "state"):
+        (tmp_path / name).touch()
+    (tmp_path / ".writing-folder").mkdir()
+    remove_unfinished_files(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-folder", "state"]
+
+
+def test_a_discarded_result_is_gone_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.publish("stages", KEY) as folder:
+        (folder / "file").touch()
+    with store.lock("stages", KEY):
+        store.discard("stages", KEY)
+    assert not store.is_complete("stages", KEY)
+    assert store.leftovers("stages") == []

@@ -8,10 +8,8 @@ from torch import nn
 
 from tlmed.recipe.training import TrainingSettings
 from tlmed.transfer.optim import (
-    check_covered,
     create_average,
     create_optimizer,
-    decay_groups,
     learning_rate_at,
     set_learning_rate,
 )
@@ -30,25 +28,6 @@ def test_the_rate_rises_linearly_then_falls_as_half_a_cosine() -> None:
 def test_the_constant_schedule_stays_up() -> None:
     training = TrainingSettings(learning_rate=0.1, warmup_fraction=0.0, schedule="constant")
     assert {learning_rate_at(step, 5, training) for step in range(5)} == {0.1}
-
-
-def test_norms_and_biases_do_not_decay() -> None:
-    model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
-    decayed, exempt = decay_groups(model, 0.05)
-    assert list(decayed.parameters) == ["0.weight"]
-    assert sorted(exempt.parameters) == ["0.bias", "1.bias", "1.weight"]
-    assert (decayed.weight_decay, exempt.weight_decay) == (0.05, 0.0)
-
-
-def test_a_forgotten_or_doubled_parameter_is_an_error() -> None:
-    model = nn.Linear(2, 2)
-    weight = ParameterGroup({"weight": model.weight}, 0.0)
-    with pytest.raises(ValueError, match="bias"):
-        check_covered(model, [weight])
-    both = ParameterGroup({"weight": model.weight, "bias": model.bias}, 0.0)
-    with pytest.raises(ValueError, match="weight"):
-        check_covered(model, [both, weight])
-    check_covered(model, [both])
 
 
 def test_each_group_keeps_its_factor() -> None:

@@ -1,14 +1,14 @@
-"""Where starting weights come from: a file, a stage, a bundle, an imported hub model. No torch, no network."""
+"""Where starting weights come from: a file, a stage, a bundle, what a store has of a hub. No torch, no network."""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tlmed.errors import InputError, did_you_mean
+from tlmed.recipe.hub_name import HUB, HubName
 from tlmed.runtime.digests import file_digest
 from tlmed.runtime.store import Store
 
@@ -16,9 +16,10 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 WEIGHTS = "weights"
 MODEL_FILE = "model.safetensors"
-_CARD_KEYS = ("origin", "licence", "mean", "std", "digest")
-# No part may begin with a dot, so that an id never leads out of its folder; "--" stands for "/" in folder names.
-_HUB_ID = re.compile(r"(?!.*--)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+# `requested` is the branch or tag by which a revision was asked for, so that it is found again without the hub.
+_TEXTS = ("origin", "licence", "digest", "revision", "requested")
+_CARD_KEYS = (*_TEXTS, "mean", "std", "gated")
+_SHORTEST_COMMIT = 7
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,15 @@ class WeightSource:
     """Weights that were found, and what is known about them.
 
     Attributes:
-        spec: as in the recipe, `hub:ID` for example.
+        spec: as it was asked for, `hub:ID` for example.
         kind: `file`, `stage`, `bundle` or `hub`.
         path: the file of weights.
         digest: SHA-256 of its bytes, hexadecimal.
         licence: as its publisher states it; None when unknown.
         mean, std: of the pixels in [0, 1] that they were trained with; None when unknown.
         origin: where the file came from, in words.
+        revision: of a hub, the full commit hash; None when unknown.
+        gated: whether their publisher gives access on conditions.
     """
 
     spec: str
@@ -43,13 +46,28 @@ class WeightSource:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     origin: str | None = None
+    revision: str | None = None
+    gated: bool = False
+
+    @property
+    def pinned(self) -> str:
+        """The spec by which the same file is found for ever: of a hub with revision and digest."""
+        if self.kind != HUB:
+            return self.spec
+        name = HubName.parse(self.spec)
+        return str(HubName(name.id, self.revision or name.commit, self.digest))
 
     def card(self) -> dict[str, Any]:
-        """Return what lineage records, JSON-able and without a path: the name in `spec` of a file is its last part."""
+        """Return what lineage records, JSON-able and without a path.
+
+        The name in `spec` of a file is its last part; a hub's is without pins, which stand beside it.
+        """
         card = asdict(self)
         del card["path"]
         if self.kind in ("file", "bundle"):
             card["spec"] = f"{self.kind}:{Path(self.spec.partition(':')[2]).name}"
+        if self.kind == HUB:
+            card["spec"] = str(HubName.parse(self.spec).unpinned())
         return {key: list(value) if isinstance(value, tuple) else value for key, value in card.items()}
 
 
@@ -57,9 +75,9 @@ def find_weights(spec: str, *, store_root: Path) -> WeightSource | None:
     """Find starting weights on this machine.
 
     Args:
-        spec: `none`, `file:PATH`, `bundle:PATH` or `hub:ID`, paths absolute; `stage:NAME` needs the chain's
-            knowledge of stages and is found there.
-        store_root: the store, in which imported weights lie.
+        spec: `none`, `file:PATH`, `bundle:PATH` or `hub:ID[@REVISION][#sha256:DIGEST]`, paths absolute; `stage:NAME`
+            needs the chain's knowledge of stages and is found there.
+        store_root: the store, in which weights of hubs lie.
 
     Returns:
         None for `none`.
@@ -74,14 +92,8 @@ def find_weights(spec: str, *, store_root: Path) -> WeightSource | None:
         return weights_from_file(Path(name), spec, kind)
     if kind == "bundle":
         return _from_bundle(Path(name), spec)
-    if kind == "hub":
-        path = imported_folder(name, store_root) / MODEL_FILE
-        if not path.is_file():
-            raise InputError(
-                f"weights {spec}: not in the store {store_root}, and no network is used; fetch the file elsewhere "
-                f"and run `tlmed weights import FILE --as {spec} --store {store_root}`."
-            )
-        return weights_from_file(path, spec, kind)
+    if kind == HUB:
+        return require_stored(parse_hub_name(spec), store_root)
     if kind == "stage":
         raise InputError(f"weights {spec}: a stage cannot be used here; name its file, as file:PATH/{MODEL_FILE}.")
     raise InputError(f"weights {spec!r}: write none, file:PATH, stage:NAME, bundle:PATH or hub:ID.")
@@ -94,29 +106,101 @@ def weights_from_stage(folder: Path, spec: str) -> WeightSource:
         InputError: the folder is not a stage.
     """
     card = _read_json(folder / "stage.json", f"weights {spec}")
+    foreign = _foreign_weights_of_chain(folder, card)
     return WeightSource(
         spec=spec,
         kind="stage",
         path=existing_file(folder / MODEL_FILE, spec),
         digest=card.get("digest") or file_digest(folder / MODEL_FILE),
-        licence=_licence_of_chain(folder, card),
+        licence=foreign.get("licence"),
         mean=pixel_values(card.get("mean"), "mean", folder / "stage.json"),
         std=pixel_values(card.get("std"), "std", folder / "stage.json"),
         origin=f"stage {folder.name}",
+        gated=bool(foreign.get("gated")),
     )
 
 
-def imported_folder(hub_id: str, store_root: Path) -> Path:
-    """Return where imported weights are, or would be.
+def parse_hub_name(spec: str) -> HubName:
+    """Read the name of weights on a hub.
 
     Raises:
-        InputError: an id that a hub could not have.
+        InputError: one that a hub could not have.
     """
-    if not _HUB_ID.fullmatch(hub_id):
+    try:
+        return HubName.parse(spec)
+    except ValueError as error:
+        raise InputError(f"{error}.") from error
+
+
+def stored_key(name: HubName) -> str:
+    """Return the name of the folder that holds weights of a hub in the store, one for each revision."""
+    return name.id.replace("/", "--") + (f"@{name.commit}" if name.commit else "")
+
+
+def stored_name(key: str) -> HubName:
+    """Return the name of the weights in a folder of the store."""
+    hub_id, _, commit = key.partition("@")
+    return HubName(hub_id.replace("--", "/"), commit or None)
+
+
+def find_stored(name: HubName, store_root: Path) -> WeightSource | None:
+    """Find weights of a hub that were pulled or imported before.
+
+    Args:
+        name: without pins, whatever the store has; a digest decides alone, a revision where there is no digest.
+        store_root: the store.
+
+    Raises:
+        InputError: several files fit, other bytes than the pinned ones are there, or a file was changed since.
+    """
+    store = Store(store_root)
+    cards = {
+        key: read_card(card_path_of(store.folder(WEIGHTS, key) / MODEL_FILE), f"weights {name}")
+        for key in store.entries(WEIGHTS)
+        if stored_name(key).id == name.id
+    }
+    fitting = [key for key, card in cards.items() if _fits(card, name)]
+    if not fitting and name.commit is not None:
+        other = next((key for key, card in cards.items() if card.get("revision") == name.commit), None)
+        if other is not None:
+            raise InputError(
+                f"weights {name}: {store.folder(WEIGHTS, other)} holds other bytes of this revision (SHA-256 "
+                f"{cards[other].get('digest')}); mend the pin, or remove that folder and fetch them again."
+            )
+    digests = sorted({cards[key].get("digest", "") for key in fitting})
+    if len(digests) > 1:
+        pinned = [str(HubName(name.id, digest=digest)) for digest in digests]
         raise InputError(
-            f"weights 'hub:{hub_id}': an id has letters, digits, '.', '_', single '-', and '/' between its parts."
+            f"weights {name}: the store {store_root} holds {len(digests)} of this name; write one of "
+            f"{', '.join(pinned)} (`tlmed weights list` shows them)."
         )
-    return Store(store_root).folder(WEIGHTS, hub_id.replace("/", "--"))
+    if not fitting:
+        return None
+    key = max(fitting, key=lambda one: "revision" in cards[one])  # that one says more
+    return weights_from_file(store.folder(WEIGHTS, key) / MODEL_FILE, str(name), HUB)
+
+
+def require_stored(name: HubName, store_root: Path) -> WeightSource:
+    """Find weights of a hub that must be in the store; arguments as in `find_stored`.
+
+    Raises:
+        InputError: they are not there; and what `find_stored` raises.
+    """
+    found = find_stored(name, store_root)
+    if found is None:
+        raise InputError(
+            f"weights {name}: not in the store {store_root}; `tlmed weights pull {name} --store {store_root}` "
+            f"fetches it, `tlmed weights import FILE --as {name.unpinned()} --store {store_root}` takes a file."
+        )
+    return found
+
+
+def _fits(card: dict[str, Any], name: HubName) -> bool:
+    if name.digest is not None:
+        return bool(card.get("digest") == name.digest)
+    revision, known = name.revision, card.get("revision", "")
+    is_short_commit = revision is not None and len(revision) >= _SHORTEST_COMMIT and known.startswith(revision)
+    return revision is None or is_short_commit or card.get("requested") == revision
 
 
 def weights_from_file(path: Path, spec: str, kind: str) -> WeightSource:
@@ -124,12 +208,10 @@ def weights_from_file(path: Path, spec: str, kind: str) -> WeightSource:
     path = existing_file(path, spec)
     digest = file_digest(path)
     card_path = card_path_of(path)
-    card = _read_json(card_path, f"weights {spec}") if card_path.is_file() else {}
-    for key in card:
-        if key not in _CARD_KEYS:
-            raise InputError(f"{card_path}: unknown key {key!r}.{did_you_mean(key, _CARD_KEYS)}")
+    card = read_card(card_path, f"weights {spec}") if card_path.is_file() else {}
     if card.get("digest", digest) != digest:
-        raise InputError(f"weights {spec}: {path} does not have the digest in {card_path.name}; copy it again.")
+        remedy = f"remove {path.parent} and fetch it again" if kind == HUB else "copy it again"
+        raise InputError(f"weights {spec}: {path} does not have the digest in {card_path.name}; {remedy}.")
     return WeightSource(
         spec=spec,
         kind=kind,
@@ -139,7 +221,24 @@ def weights_from_file(path: Path, spec: str, kind: str) -> WeightSource:
         mean=pixel_values(card.get("mean"), "mean", card_path),
         std=pixel_values(card.get("std"), "std", card_path),
         origin=card.get("origin"),
+        revision=card.get("revision"),
+        gated=bool(card.get("gated")),
     )
+
+
+def read_card(path: Path, what: str) -> dict[str, Any]:
+    """Read the card beside a file of weights; keys without a value are left out.
+
+    Raises:
+        InputError: not a card.
+    """
+    card = {key: value for key, value in _read_json(path, what).items() if value is not None}
+    for key, value in card.items():
+        if key not in _CARD_KEYS:
+            raise InputError(f"{path}: unknown key {key!r}.{did_you_mean(key, _CARD_KEYS)}")
+        if key in _TEXTS and not isinstance(value, str):
+            raise InputError(f"{path}: {key} must be text, not {value!r}.")
+    return card
 
 
 def _from_bundle(folder: Path, spec: str) -> WeightSource:
@@ -161,15 +260,14 @@ def _from_bundle(folder: Path, spec: str) -> WeightSource:
     )
 
 
-def _licence_of_chain(folder: Path, card: dict[str, Any]) -> str | None:
-    """Go back along the parents to the stage that started from foreign weights."""
+def _foreign_weights_of_chain(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
+    """Go back along the parents to the card of the foreign weights that the chain started from."""
     while card.get("parent"):
         folder = folder.with_name(card["parent"])
         if not (folder / "stage.json").is_file():
-            return None  # `tlmed clean` removed it
+            return {}  # `tlmed clean` removed it
         card = _read_json(folder / "stage.json", f"stage {folder.name}")
-    licence: str | None = (card.get("weights") or {}).get("licence")
-    return licence
+    return card.get("weights") or {}
 
 
 def existing_file(path: Path, spec: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tlmed.errors import did_you_mean
 from tlmed.recipe.data import DataSettings
+from tlmed.recipe.hub_name import HUB, HubName
 from tlmed.recipe.model import BackboneSettings, ImageSettings
 from tlmed.recipe.protocol import EvaluationSettings, RuntimeSettings
 from tlmed.recipe.settings import Settings
@@ -111,9 +113,10 @@ class Recipe(Settings):
             raise ValueError(
                 f"stage {self.target.name!r}: the target has no seed of its own; write `evaluation: {{seeds: [...]}}`"
             )
+        arms = resolve_arms(self)
         for stage in self.chain:
-            training_of(self, stage)
-        resolve_arms(self)
+            strategies = [arm.strategy for arm in arms.values()] if stage is self.target else [stage.strategy]
+            _check_can_cache(stage.name, strategies, training_of(self, stage))
         _ = self.delivered_arm
         return self
 
@@ -147,7 +150,19 @@ class Recipe(Settings):
 def _checked_weights(value: str) -> str:
     if value != NO_WEIGHTS and value.partition(":")[0] not in ("file", "stage", "bundle", "hub"):
         raise ValueError(f"weights {value!r}: write none, file:PATH, stage:NAME, bundle:PATH or hub:ID")
+    if value.startswith(f"{HUB}:"):
+        HubName.parse(value)
     return value
+
+
+def _check_can_cache(stage: str, strategies: Sequence[StrategySettings], training: TrainingSettings) -> None:
+    caches = any(strategy.kind == "linear-probe" and strategy.cached_views for strategy in strategies)
+    named = " and ".join(name for name in ("mixup", "cutmix") if getattr(training, name))
+    if caches and named:
+        raise ValueError(
+            f"stage {stage!r}: training.{named} needs the pixels at every step, which a linear-probe on cached views does "
+            "not see; write `cached_views: 0` in its strategy, or leave it out"
+        )
 
 
 def training_of(recipe: Recipe, stage: StageSettings) -> TrainingSettings:

@@ -74,10 +74,10 @@ def remove(store: Store, entry: StoredEntry) -> bool:
     with store.try_lock(entry.kind, _key_of(entry.path)) as is_ours:
         if not is_ours or not entry.path.exists():
             return False
-        # Renamed first: a folder under its own name is always complete.
-        doomed = entry.path.with_name(f".writing-removed-{_key_of(entry.path)}")
-        entry.path.rename(doomed)
-        shutil.rmtree(doomed)
+        if entry.key is not None:
+            store.discard(entry.kind, entry.key)
+        else:
+            shutil.rmtree(entry.path)  # unfinished: nobody takes it for whole
         return True
 
 

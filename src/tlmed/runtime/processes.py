@@ -37,7 +37,7 @@ def map_in_order(
         return
     chunks = iter([items[start : start + _ITEMS_AT_ONCE] for start in range(0, len(items), _ITEMS_AT_ONCE)])
     # Spawned, not forked: safe beside threads, and the same on every system.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=begin_worker) as pool:
         running = [pool.submit(_map_chunk, function, chunk) for chunk in islice(chunks, 2 * workers)]
         while running:
             yield from running.pop(0).result()
@@ -45,7 +45,8 @@ def map_in_order(
             running.extend(pool.submit(_map_chunk, function, chunk) for chunk in islice(chunks, 1))
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it: to be called first in every process that is started here."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -13,9 +13,10 @@ import yaml
 from filelock import FileLock, Timeout
 
 from tlmed.errors import InputError
+from tlmed.recipe.hub_name import HubName
 from tlmed.recipe.load import dump_recipe, parse_recipe
 from tlmed.recipe.recipe import Recipe
-from tlmed.runtime.store import write_durably
+from tlmed.runtime.store import append_line, remove_unfinished_files, write_durably
 
 RECIPE_FILE, METRICS_FILE = "recipe.yaml", "metrics.json"
 _LOCK_FILE, _LOG_FILE = ".lock", "log.jsonl"
@@ -37,8 +38,7 @@ class RunFolder:
     def log(self, event: str, **values: Any) -> None:
         """Append one line to `log.jsonl`."""
         entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **values}
-        with (self.path / _LOG_FILE).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        append_line(self.path / _LOG_FILE, json.dumps(entry, ensure_ascii=False))
 
 
 @contextlib.contextmanager
@@ -58,6 +58,7 @@ def open_run_folder(path: Path, recipe: Recipe) -> Iterator[RunFolder]:
         ) from error
     try:
         _check_same_recipe(path, recipe)
+        remove_unfinished_files(path)
         folder = RunFolder(path)
         folder.log("opened")
         write_durably(path / RECIPE_FILE, dump_recipe(recipe))
@@ -66,21 +67,40 @@ def open_run_folder(path: Path, recipe: Recipe) -> Iterator[RunFolder]:
         lock.release()
 
 
+def recipe_of_results(folder: Path) -> Recipe | None:
+    """Return the recipe that a run folder holds results of; None where it holds none.
+
+    Raises:
+        InputError: its recipe was changed into something that is none.
+    """
+    file = folder / RECIPE_FILE
+    if not file.exists() or not (folder / METRICS_FILE).exists():
+        return None  # a run that failed left nothing that a mended recipe could mix with
+    return parse_recipe(yaml.safe_load(file.read_text(encoding="utf-8")), where=str(file))
+
+
 def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
     file = folder / RECIPE_FILE
     if file.exists() and not (folder / _LOG_FILE).exists():
         raise InputError(f"{file} was not written by a run, which would replace it; choose another --out.")
-    if not file.exists() or not (folder / METRICS_FILE).exists():
-        return  # a run that failed left nothing that a mended recipe could mix with
-    before = parse_recipe(yaml.safe_load(file.read_text(encoding="utf-8")), where=str(file))
+    before = recipe_of_results(folder)
+    if before is None:
+        return
     old, new = (_flat(one.model_dump(mode="json", exclude=_NOT_IDENTITY)) for one in (before, recipe))
-    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    changed = sorted(key for key in old.keys() | new.keys() if not _agree(old.get(key), new.get(key)))
     if changed:
         named = ", ".join(changed[:4]) + (" ..." if changed[4:] else "")
         raise InputError(
             f"{folder} belongs to another recipe (differs in {named}): "
             "choose another --out, or remove that folder; what both share is not trained again."
         )
+
+
+def _agree(old: Any, new: Any) -> bool:
+    """Whether two values are the same, or names of one file of weights of which only one is pinned."""
+    if isinstance(old, str) and isinstance(new, str) and old.startswith("hub:") and new.startswith("hub:"):
+        return HubName.parse(old).agrees_with(HubName.parse(new))
+    return bool(old == new)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

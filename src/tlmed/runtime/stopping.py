@@ -27,6 +27,17 @@ def install_stop_signals() -> None:
         signal.signal(number, _on_signal)
 
 
+def ignore_stop_signals() -> None:
+    """Leave Ctrl-C and SIGTERM to the parent process, which passes them on with `request_stop`."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def request_stop() -> None:
+    """Ask this process to stop where it can save, as SIGTERM would."""
+    _State.pending = signal.SIGTERM
+
+
 def _on_signal(number: int, _frame: FrameType | None) -> None:
     if _State.num_deferring and _State.pending is None:
         _State.pending = number

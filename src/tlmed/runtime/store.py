@@ -7,6 +7,7 @@ whose key is a digest of all that determines its content. It is written under a 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -77,6 +78,30 @@ def write_durably(path: Path, content: bytes | str) -> None:
     flush_folder(path.parent)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append a line of text to a file, whole or not at all.
+
+    Raises:
+        OSError: disk full or not writable; the file is then as it was.
+    """
+    with path.open("ab", buffering=0) as stream:
+        size = stream.tell()
+        data = f"{line}\n".encode()
+        try:
+            if stream.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            stream.truncate(size)
+            raise
+
+
+def remove_unfinished_files(folder: Path) -> None:
+    """Remove the temporary files that killed processes left; to be called by the only process that writes there."""
+    for file in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+        if file.is_file():
+            file.unlink()
+
+
 def write_json_durably(path: Path, value: Any) -> None:
     """Write JSON for people and machines: indented, keys in the order given, no NaN."""
     write_durably(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -103,6 +128,14 @@ class Store:
     def is_complete(self, kind: str, key: str) -> bool:
         """Whether the result is there; a folder under its final name is complete by construction."""
         return self.folder(kind, key).is_dir()
+
+    def discard(self, kind: str, key: str) -> None:
+        """Remove a result; the caller holds its lock. Renamed first: a folder under its own name is always whole."""
+        folder = self.folder(kind, key)
+        doomed = folder.with_name(f"{_TEMPORARY_PREFIX}removed-{key}")
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
 
     @contextlib.contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 
 from tlmed.data.prepare import PreparedImages
+from tlmed.runtime.integrity import publish_sealed
 from tlmed.runtime.store import Store
 from tlmed.transfer.plan import STAGES, ChainPlan
 
@@ -33,8 +34,8 @@ def train_chain(plan: ChainPlan, images: Mapping[str, PreparedImages], store: St
     trained = []
     for number, task in enumerate(missing, start=1):
         log.info("training %d of %d: %s, seed %d", number, len(missing), task.route, task.seed)
-        with store.publish(STAGES, task.key) as folder:
-            if store.is_complete(STAGES, task.key):
+        with publish_sealed(store, STAGES, task.key) as folder:
+            if folder is None:
                 continue  # another process finished it while this one waited
             train_stage(task, images[task.stage.name], store, folder)
         shutil.rmtree(store.work_folder(STAGES, task.key), ignore_errors=True)

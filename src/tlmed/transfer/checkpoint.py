@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from tlmed.runtime.store import write_durably
+from tlmed.runtime.store import remove_unfinished_files, write_durably
+from tlmed.transfer.finite import check_finite
+
+log = logging.getLogger(__name__)
 
 _FILE = "training.safetensors"
-_PROGRESS = "progress"
+_PROGRESS, _DIGEST = "progress", "digest"
+_PARTS = ("model", "optimizer", "average", "best")
 
 
 @dataclass
@@ -28,27 +35,36 @@ class TrainingProgress:
         loss_sum: of the running epoch's batches.
         history: one row an epoch done.
         seconds: spent so far.
+        waiting_seconds: of these, spent waiting for batches.
+        best_loss, best_epoch: the lowest validation loss so far, and when; None and 0 before the first.
+        is_finished: training ended before its last epoch, for want of progress.
     """
 
     step: int = 0
     loss_sum: float = 0.0
     history: list[dict[str, float | None]] = field(default_factory=list)
     seconds: float = 0.0
+    waiting_seconds: float = 0.0
+    best_loss: float | None = None
+    best_epoch: int = 0
+    is_finished: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingState:
-    """The objects whose content is saved and restored in place."""
+    """The objects whose content is saved and restored in place; and `best`, the weights of the best epoch, if kept."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
+    best: dict[str, Tensor] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, state: TrainingState, progress: TrainingProgress) -> None:
     """Save, replacing what was saved before.
 
     Raises:
+        NonFiniteNumbers: something in the state is not finite; what was saved before is untouched.
         OSError: disk full; what was saved before is untouched.
     """
     tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
@@ -58,28 +74,58 @@ def save_checkpoint(folder: Path, state: TrainingState, progress: TrainingProgre
         }
     if state.average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
+    check_finite(tensors, f"the training state after step {progress.step}")
     # Cloned: safetensors refuses tensors that share memory.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_durably(folder / _FILE, save(plain, {_PROGRESS: json.dumps(asdict(progress))}))
+    text = json.dumps(asdict(progress))
+    write_durably(folder / _FILE, save(plain, {_PROGRESS: text, _DIGEST: _digest(plain, text)}))
 
 
 def load_checkpoint(folder: Path, state: TrainingState) -> TrainingProgress:
-    """Restore what was saved, or return a fresh start where nothing was."""
+    """Restore what was saved, or return a fresh start where nothing was, or where it changed on disk (with a warning)."""
+    remove_unfinished_files(folder)
     file = folder / _FILE
     if not file.exists():
         return TrainingProgress()
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
-    with safe_open(file, framework="pt") as opened:
-        progress = json.loads(opened.metadata()[_PROGRESS])
-        for name in opened.keys():  # noqa: SIM118 (safe_open is no mapping)
-            part, _, rest = name.partition(".")
-            parts[part][rest] = opened.get_tensor(name)
+    read = _read_whole(file)
+    if read is None:
+        log.warning("%s is damaged: it is not what was saved; this stage starts anew", file)
+        return TrainingProgress()
+    tensors, text = read
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
     state.model.load_state_dict(parts["model"])
     _restore_optimizer(state.optimizer, parts["optimizer"])
     if state.average is not None:
         state.average.load_state_dict(parts["average"])
-    return TrainingProgress(**progress)
+    state.best = parts["best"]
+    return TrainingProgress(**json.loads(text))
+
+
+def _read_whole(file: Path) -> tuple[dict[str, Tensor], str] | None:
+    """Return tensors and progress of a checkpoint, or None where its bytes are not those that were saved."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            noted = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError:
+        return None
+    text = noted.get(_PROGRESS, "")
+    return (tensors, text) if noted.get(_DIGEST) == _digest(tensors, text) else None
+
+
+def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
+    """SHA-256 over the progress and every tensor's name, type, shape and bytes, whatever their order in the file."""
+    digest = hashlib.sha256(progress.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlmed.recipe.recipe import training_of
+from tlmed.runtime.integrity import sealed_text
 from tlmed.runtime.store import Store
 from tlmed.transfer.plan import STAGES, StageTask
 
@@ -25,7 +25,7 @@ _GIGA_MACS_AT_224 = {
     "efficientnet_b0": 0.4,
     "swin_tiny": 4.5,
 }
-_TRAINING_FACTOR = 3  # forward, gradient by input, gradient by weight
+_TRAINING_FACTOR = 3  # forward, gradient by input, gradient by weight; a frozen backbone runs forward alone
 _EFFICIENCY = 0.35  # of a large float32 matrix product's rate; networks are made of smaller ones
 _PROBE_EDGE = 768
 
@@ -40,9 +40,8 @@ class TimeEstimate:
 
 def estimate_seconds(task: StageTask, store: Store) -> TimeEstimate:
     """Estimate a stage's training time on this machine."""
-    training = training_of(task.recipe, task.stage)
-    num_train = len(task.rows("train"))
-    num_images = training.epochs * max(1, num_train // training.batch_size) * min(training.batch_size, num_train)
+    num_steps = task.training.epochs * max(1, len(task.rows("train")) // task.training.batch_size)
+    num_images = num_passes(task, num_steps)
     measured = _measured_rate(task, store)
     if measured is not None:
         return TimeEstimate(num_images / measured, "measured on an earlier stage here")
@@ -54,8 +53,20 @@ def estimate_seconds(task: StageTask, store: Store) -> TimeEstimate:
     scale = (task.image.size / 224) ** 2
     if task.recipe.backbone.patch_size is not None and "patch16" in task.recipe.backbone.name:
         scale *= (16 / task.recipe.backbone.patch_size) ** 2
-    flop = 2e9 * giga_macs * scale * _TRAINING_FACTOR * num_images
+    factor = _TRAINING_FACTOR if task.strategy.kind == "finetune" else 1
+    flop = 2e9 * giga_macs * scale * factor * num_images
     return TimeEstimate(flop / (_matrix_rate() * _EFFICIENCY), "rough, from the network's arithmetic")
+
+
+def num_passes(task: StageTask, num_steps: int) -> int:
+    """Return how often an image passes the network in so many steps of training; val counts where it is cached."""
+    num_train, num_val = len(task.rows("train")), len(task.rows("val"))
+    strategy = task.strategy
+    if strategy.kind == "logistic-regression":
+        return num_train + num_val
+    if strategy.kind == "linear-probe" and strategy.cached_views:
+        return strategy.cached_views * num_train + num_val
+    return num_steps * min(task.training.batch_size, num_train)
 
 
 def total(estimates: Iterable[TimeEstimate]) -> float | None:
@@ -67,10 +78,13 @@ def total(estimates: Iterable[TimeEstimate]) -> float | None:
 def _measured_rate(task: StageTask, store: Store) -> float | None:
     rates = []
     for key in store.entries(STAGES):
-        card = json.loads((store.folder(STAGES, key) / "stage.json").read_text(encoding="utf-8"))
+        text = sealed_text(store.folder(STAGES, key), "stage.json")
+        if text is None:
+            continue  # damaged, so it will be made anew
+        card = json.loads(text)
         same_network = card["backbone"] == task.recipe.backbone.model_dump(mode="json")
         same_form = card["image"]["size"] == task.image.size and card["image"]["mode"] == task.image.mode
-        same_way = card["strategy"] == task.stage.strategy.model_dump(mode="json")
+        same_way = card["strategy"] == task.strategy.model_dump(mode="json")
         same_place = card["device"].startswith(task.recipe.runtime.device)
         same_precision = card["precision"] == task.recipe.runtime.precision
         if same_network and same_form and same_way and same_place and same_precision:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +24,24 @@ from tlmed.runtime.device import seed_step
 from tlmed.runtime.progress import track
 from tlmed.runtime.stopping import deferred_stop, raise_if_stopped, stop_requested
 from tlmed.transfer.checkpoint import TrainingProgress, TrainingState, load_checkpoint, save_checkpoint
-from tlmed.transfer.optim import check_covered, create_average, create_optimizer, learning_rate_at, set_learning_rate
+from tlmed.transfer.finite import NonFiniteNumbers, first_non_finite
+from tlmed.transfer.optim import (
+    clip_gradient,
+    create_average,
+    create_optimizer,
+    gradient_norm,
+    learning_rate_at,
+    set_learning_rate,
+)
+from tlmed.transfer.parameter_groups import check_covered
 from tlmed.transfer.strategy import Strategy
 
+_LARGEST_SHARE_OF_SAVING = 0.02  # of the time; large networks are saved less often
 _MAX_VALIDATIONS = 20  # points of the learning curve; each costs a pass over the validation images
 
 
 class NonFiniteLoss(InputError):
-    """The loss became infinite or not a number; nothing was updated with it."""
+    """The loss or its gradient became infinite or not a number; nothing was updated with it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class FitTask:
     Attributes:
         name: for progress and messages.
         work_folder: keeps the training state until the stage is complete.
+        steps: the batches, where they are others than random views of `train`.
+        predict: from the network, `val` and the device to (N, K) float64 logits.
     """
 
     name: str
@@ -48,6 +61,8 @@ class FitTask:
     val: LabelledImages | None
     seed: int
     work_folder: Path
+    steps: TrainingSteps | None = None
+    predict: Callable[[torch.nn.Module, LabelledImages, torch.device], np.ndarray] = predict_logits
 
 
 @dataclass(frozen=True)
@@ -58,12 +73,14 @@ class FitResult:
         state: the weights, averaged where the settings say so, float32 on the CPU.
         history: a row an epoch: epoch, learning_rate, train_loss, val_loss, val_accuracy (empty where not measured).
         seconds: spent training, over all resumptions.
+        waiting_seconds: of these, spent waiting for the next batch.
     """
 
     state: dict[str, Tensor]
     history: pd.DataFrame
     num_steps: int
     seconds: float
+    waiting_seconds: float
 
 
 def fit(
@@ -71,30 +88,38 @@ def fit(
 ) -> FitResult:
     """Train a classifier, going on from what an interrupted call with the same task saved.
 
+    Every process of a Fabric with several calls it alike; the first one saves.
+
     Raises:
         NonFiniteLoss: before the update, naming the batch's files.
+        NonFiniteNumbers: after an update, before anything is saved with it, naming the batch's files.
         Stopped: after a stop signal; the state is saved.
         OSError: disk full; the last saved state is untouched.
     """
+    if task.training.select == "best" and task.val is None:
+        raise InputError(f"{task.name}: training.select: best needs val images; add some, or write `select: last`.")
     strategy.prepare(classifier)
     groups = strategy.param_groups(classifier)
     check_covered(classifier, groups)
     training = task.training
     average = create_average(classifier, training.ema_decay) if training.ema_decay is not None else None
-    model, optimizer = fabric.setup(classifier, create_optimizer(groups, training))
+    computed = torch.compile(classifier) if runtime.compile else classifier
+    model, optimizer = fabric.setup(computed, create_optimizer(groups, training))
     if average is not None:
         average.to(fabric.device)
     state = TrainingState(classifier, optimizer, average)
     progress = load_checkpoint(task.work_folder, state)
+    fabric.barrier()  # nobody saves before all have read
     loop = _Loop(classifier, model, strategy, task, runtime, fabric, state, progress)
     with deferred_stop():
         loop.run()
-    result = classifier if average is None else average.module
+    result = state.best if training.select == "best" else loop.measured.state_dict()
     return FitResult(
-        state={name: tensor.detach().cpu() for name, tensor in result.state_dict().items()},
+        state={name: tensor.detach().cpu() for name, tensor in result.items()},
         history=pd.DataFrame(progress.history),
         num_steps=progress.step,
         seconds=progress.seconds,
+        waiting_seconds=progress.waiting_seconds,
     )
 
 
@@ -109,16 +134,26 @@ class _Loop:
     state: TrainingState
     progress: TrainingProgress
 
+    @property
+    def measured(self) -> torch.nn.Module:
+        """The network whose validation figures count: the moving average where there is one."""
+        return self.classifier if self.state.average is None else self.state.average.module
+
     def run(self) -> None:
-        task, progress = self.task, self.progress
-        steps = TrainingSteps(task.train, task.training.views, task.training.batch_size, task.seed)
+        task, progress, fabric = self.task, self.progress, self.fabric
+        shard = (fabric.global_rank, fabric.world_size)
+        steps = task.steps or TrainingSteps(task.train, task.training, task.seed, shard=shard)
         num_steps = task.training.epochs * steps.steps_per_epoch
+        batches = iterate_steps(steps, progress.step, num_steps, self.runtime.num_workers, fabric.device)
         last_save = last_time = time.monotonic()
+        pause = self.runtime.checkpoint_seconds
         with track(task.name, num_steps, "steps", done=progress.step) as bar:
-            for batch in iterate_steps(steps, progress.step, num_steps, self.runtime.num_workers):
+            while progress.step < num_steps and not progress.is_finished:
+                batch = next(batches)
+                progress.waiting_seconds += time.monotonic() - last_time
                 if progress.step % steps.steps_per_epoch == 0:
                     progress.loss_sum = 0.0
-                progress.loss_sum += self._step(batch, learning_rate_at(progress.step, num_steps, task.training))
+                must_stop = self._step(batch, learning_rate_at(progress.step, num_steps, task.training))
                 progress.step += 1
                 if progress.step % steps.steps_per_epoch == 0:
                     self._end_epoch(steps.steps_per_epoch, num_steps)
@@ -127,32 +162,76 @@ class _Loop:
                 now = time.monotonic()
                 progress.seconds += now - last_time
                 last_time = now
-                if stop_requested() or now - last_save > self.runtime.checkpoint_seconds:
-                    save_checkpoint(task.work_folder, self.state, progress)
-                    last_save = time.monotonic()
+                if must_stop or now - last_save > pause:
+                    self._save()
+                    last_save = last_time = time.monotonic()
+                    pause = max(self.runtime.checkpoint_seconds, (last_save - now) / _LARGEST_SHARE_OF_SAVING)
+                if must_stop:
+                    fabric.barrier()
                     raise_if_stopped()
 
-    def _step(self, batch: Batch, rate: float) -> float:
-        moved = Batch(*(tensor.to(self.fabric.device, non_blocking=True) for tensor in batch))
+    def _save(self) -> None:
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.task.work_folder, self.state, self.progress)
+
+    def _step(self, batch: Batch, rate: float) -> bool:
+        """Update the weights once, and return whether some process was asked to stop."""
         set_learning_rate(self.state.optimizer, rate)
-        seed_step(self.task.seed, self.progress.step)
-        loss = self.strategy.loss(self.model, moved)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise NonFiniteLoss(self._explain_non_finite(value, moved.positions))
-        self.fabric.backward(loss)
+        seed_step(self.task.seed, self.progress.step, *([self.fabric.global_rank] if self.fabric.global_rank else []))
+        loss, must_stop = self._agree(self._backward(batch), stop_requested())
+        self._check_finite("loss", loss, batch.positions)
+        norm = float(gradient_norm(self.classifier))
+        self._check_finite("gradient", norm, batch.positions)
+        if self.task.training.clip_norm is not None:
+            clip_gradient(self.classifier, norm, self.task.training.clip_norm)
         self.state.optimizer.step()
         self.state.optimizer.zero_grad(set_to_none=True)
         if self.state.average is not None:
             self.state.average.update_parameters(self.classifier)
-        return value
+        self._check_state(batch.positions)
+        self.progress.loss_sum += loss
+        return must_stop
 
-    def _explain_non_finite(self, value: float, positions: Tensor) -> str:
-        paths = [self.task.train.paths[int(position)] for position in positions.cpu()]
-        return (
-            f"{self.task.name}: the loss became {value} at step {self.progress.step + 1}, before any update with it; "
-            f"lower training.learning_rate, or look at the batch's images: {', '.join(paths)}"
+    def _backward(self, batch: Batch) -> float:
+        """Add the gradient of the batch, in as many parts as the settings say, and return its loss."""
+        parts = batch.split(self.task.training.accumulation)
+        total = 0.0
+        for number, part in enumerate(parts, start=1):
+            with self.fabric.no_backward_sync(self.model, enabled=number < len(parts)):
+                loss = self.strategy.loss(self.model, part) / len(parts)
+                self.fabric.backward(loss)
+            total += float(loss.detach())
+        return total
+
+    def _agree(self, loss: float, must_stop: bool) -> tuple[float, bool]:
+        """Mean loss over all processes, and whether any was asked to stop: they go on, or stop, together."""
+        if self.fabric.world_size == 1:
+            return loss, must_stop
+        both = torch.tensor([loss, float(must_stop)], dtype=torch.float64, device=self.fabric.device)
+        mean_loss, share_stopped = self.fabric.all_reduce(both, reduce_op="mean").tolist()
+        return mean_loss, share_stopped > 0
+
+    def _check_finite(self, what: str, value: float, positions: Tensor) -> None:
+        if math.isfinite(value):
+            return
+        of_all = self.fabric.all_gather(positions).flatten().tolist()
+        raise NonFiniteLoss(
+            f"{self.task.name}: the {what} became {value} at step {self.progress.step + 1}, before any update with it; "
+            f"{self._what_to_do(of_all)}"
         )
+
+    def _check_state(self, positions: Tensor) -> None:
+        # Batch norms' statistics, moments and averages may go astray while loss and gradient stay finite.
+        name = first_non_finite(self.measured.state_dict())
+        if name is not None:
+            raise NonFiniteNumbers(
+                f"{self.task.name}: {name} is not finite after step {self.progress.step + 1}, and nothing was saved with "
+                f"it; {self._what_to_do(positions.tolist())}"
+            )
+
+    def _what_to_do(self, positions: Sequence[int]) -> str:
+        paths = ", ".join(self.task.train.paths[position] for position in positions)
+        return f"lower training.learning_rate, or look at the batch's images: {paths}"
 
     def _end_epoch(self, steps_per_epoch: int, num_steps: int) -> None:
         progress = self.progress
@@ -164,16 +243,33 @@ class _Loop:
             "val_loss": None,
             "val_accuracy": None,
         }
-        every = math.ceil(self.task.training.epochs / _MAX_VALIDATIONS)
-        if self.task.val is not None and (epoch % every == 0 or epoch == self.task.training.epochs):
-            row |= self._validate(self.task.val)
+        if self.task.val is not None and self._is_validated(epoch):
+            row |= self.fabric.broadcast(self._validate(self.task.val) if self.fabric.is_global_zero else row)
             self.strategy.prepare(self.classifier)
         progress.history.append(row)
+        self._keep_best(epoch, row["val_loss"])
+
+    def _is_validated(self, epoch: int) -> bool:
+        training = self.task.training
+        if training.select == "best" or training.patience is not None:
+            return True
+        return epoch % math.ceil(training.epochs / _MAX_VALIDATIONS) == 0 or epoch == training.epochs
+
+    def _keep_best(self, epoch: int, val_loss: float | None) -> None:
+        """Remember the epoch of the lowest validation loss, and end the training where none came for too long."""
+        progress, training = self.progress, self.task.training
+        if val_loss is None:
+            return
+        if progress.best_loss is None or val_loss < progress.best_loss:
+            progress.best_loss, progress.best_epoch = val_loss, epoch
+            if training.select == "best":
+                self.state.best = {name: tensor.detach().clone() for name, tensor in self.measured.state_dict().items()}
+        elif training.patience is not None and epoch - progress.best_epoch >= training.patience:
+            progress.is_finished = True
 
     def _validate(self, images: LabelledImages) -> dict[str, float | None]:
-        measured = self.classifier if self.state.average is None else self.state.average.module
         with self.fabric.autocast():
-            logits = predict_logits(measured, images, self.fabric.device)
+            logits = self.task.predict(self.measured, images, self.fabric.device)
         log_likelihood = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         chosen = log_likelihood[np.arange(len(images)), images.labels]
         return {"val_loss": float(-chosen.mean()), "val_accuracy": float((logits.argmax(1) == images.labels).mean())}

@@ -12,35 +12,6 @@ from torch.optim.swa_utils import AveragedModel
 from tlmed.recipe.training import TrainingSettings
 from tlmed.transfer.strategy import ParameterGroup
 
-_NO_DECAY_ENDINGS = ("pos_embed", "_token", "bias_table")
-
-
-def decay_groups(classifier: nn.Module, weight_decay: float) -> list[ParameterGroup]:
-    """Group trainable parameters: weight decay for matrices and kernels, none for biases, norms, tokens and positions.
-
-    As in timm and DeiT (Touvron et al. 2021): what shifts or scales is not a capacity to be penalised.
-    """
-    trainable = {name: parameter for name, parameter in classifier.named_parameters() if parameter.requires_grad}
-    exempt = {name for name, value in trainable.items() if value.ndim <= 1 or name.endswith(_NO_DECAY_ENDINGS)}
-    groups = [
-        ParameterGroup({name: trainable[name] for name in trainable if name not in exempt}, weight_decay),
-        ParameterGroup({name: trainable[name] for name in trainable if name in exempt}, 0.0),
-    ]
-    return [group for group in groups if group.parameters]
-
-
-def check_covered(model: nn.Module, groups: Sequence[ParameterGroup]) -> None:
-    """Check that every trainable parameter is in exactly one group.
-
-    Raises:
-        ValueError: a strategy forgot a parameter or named one twice; nothing may freeze by accident.
-    """
-    named = [name for group in groups for name in group.parameters]
-    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    wrong = (trainable ^ set(named)) | {name for name in named if named.count(name) > 1}
-    if wrong:
-        raise ValueError(f"{len(wrong)} parameters are not in exactly one group, such as {sorted(wrong)[0]}")
-
 
 def create_optimizer(groups: Sequence[ParameterGroup], training: TrainingSettings) -> torch.optim.Optimizer:
     """Return SGD or AdamW over the groups; each keeps its `learning_rate_factor`."""
@@ -59,15 +30,19 @@ def create_optimizer(groups: Sequence[ParameterGroup], training: TrainingSetting
 
 
 def learning_rate_at(step: int, num_steps: int, training: TrainingSettings) -> float:
-    """The rate of a step (from 0): a linear rise over the warm-up, then constant or a half cosine that ends near zero.
+    """The rate of a step (from 0): a linear rise over the warm-up, then constant, in steps, or along a half cosine.
 
-    Loshchilov & Hutter 2017, without restarts. A function of the step alone, so that nothing needs to be resumed.
+    The cosine ends near zero (Loshchilov & Hutter 2017, without restarts). A function of the step alone, so that nothing
+    needs to be resumed.
     """
     num_warmup = round(training.warmup_fraction * num_steps)
     if step < num_warmup:
         return training.learning_rate * (step + 1) / (num_warmup + 1)
     if training.schedule == "constant":
         return training.learning_rate
+    if training.schedule == "step":
+        num_passed = sum(step >= milestone * num_steps for milestone in training.milestones)
+        return training.learning_rate * training.step_factor**num_passed
     progress = (step - num_warmup) / max(1, num_steps - num_warmup)
     return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -76,6 +51,17 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set every group's rate, times its own factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["learning_rate_factor"]
+
+
+def gradient_norm(model: nn.Module) -> Tensor:
+    """The Euclidean norm of all gradients together, a scalar; not finite where any of them is not."""
+    return torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+
+
+def clip_gradient(model: nn.Module, norm: float, limit: float) -> None:
+    """Scale all gradients so that their common norm, which is `norm`, becomes `limit` at most (Pascanu et al. 2013)."""
+    if norm > limit:
+        torch._foreach_mul_([p.grad for p in model.parameters() if p.grad is not None], limit / norm)
 
 
 def create_average(model: nn.Module, decay: float) -> AveragedModel:

@@ -16,7 +16,9 @@ from tlmed.data.prepare import DECODING_VERSION
 from tlmed.errors import InputError
 from tlmed.models.weight_sources import WeightSource, find_weights, weights_from_stage
 from tlmed.recipe.model import IMAGENET_MEAN, IMAGENET_STD, ImageSettings
-from tlmed.recipe.recipe import Recipe, StageSettings, image_of, resolve_arms, training_of
+from tlmed.recipe.recipe import Arm, Recipe, StageSettings, image_of, resolve_arms, training_of
+from tlmed.recipe.training import StrategySettings, TrainingSettings
+from tlmed.runtime.integrity import find_damage, sealed_text
 from tlmed.runtime.store import Store, content_key
 
 # Raised whenever a change of the code changes what the same settings train.
@@ -30,13 +32,16 @@ class StageTask:
     """One training step with nothing left open.
 
     Attributes:
+        strategy: the arm's in the target stage, else the stage's own.
+        seed: 0 where no seed could change the result, so that all seeds share it.
         parent: the task whose weights it starts from, if any.
         weights: foreign weights it starts from, if any; never both.
         image: with mean and std filled in.
-        table: train and val rows with path, digest, label, split.
+        table: train and val rows with path, digest, label, split, group.
     """
 
     stage: StageSettings
+    strategy: StrategySettings
     seed: int
     parent: StageTask | None
     weights: WeightSource | None
@@ -62,12 +67,33 @@ class StageTask:
                 "image": self.image.model_dump(mode="json"),
                 "backbone": self.recipe.backbone.model_dump(mode="json"),
                 "allow_unmatched": self.recipe.allow_unmatched if self.weights is not None else (),
-                "strategy": self.stage.strategy.model_dump(mode="json"),
-                "training": training_of(self.recipe, self.stage).model_dump(mode="json"),
+                "strategy": _what_counts(self.strategy),
+                "training": self.training_card(),
+                "groups": self._partition() if self._needs_groups else None,
                 "precision": self.recipe.runtime.precision,
                 "seed": self.seed,
             }
         )
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The stage's training settings."""
+        return training_of(self.recipe, self.stage)
+
+    def training_card(self) -> dict[str, Any]:
+        """Return the training settings that this strategy reads, JSON-able."""
+        if self.strategy.kind == "logistic-regression":
+            return {"class_weights": self.training.class_weights}  # it takes no steps and sees no random views
+        return self.training.model_dump(mode="json")
+
+    @property
+    def _needs_groups(self) -> bool:
+        return self.strategy.kind == "logistic-regression" or self.training.sampling == "balanced"
+
+    def _partition(self) -> list[list[list[str]]]:
+        """Which train images belong together, without the groups' names."""
+        train = self.table[self.table["split"] == "train"]
+        return sorted(sorted(part[["digest", "label"]].to_numpy().tolist()) for _, part in train.groupby("group"))
 
     @property
     def keeps_head(self) -> bool:
@@ -113,8 +139,16 @@ class ChainPlan:
         return sorted({source.path.parent.name for source in sources if source.kind == "stage"})
 
     def missing(self, store: Store) -> list[StageTask]:
-        """Tasks whose result the store does not hold yet."""
-        return [task for key, task in self.tasks.items() if not store.is_complete(STAGES, key)]
+        """Tasks whose result the store does not hold, or not as it was written; nothing is changed.
+
+        What they start from is read again in full, for a disk may change what it holds unnoticed.
+        """
+        damaged = find_damage(store, STAGES, list(self.tasks))
+        missing = [task for key, task in self.tasks.items() if key in damaged or not store.is_complete(STAGES, key)]
+        read = {task.parent.key for task in missing if task.parent is not None} - {task.key for task in missing}
+        if find_damage(store, STAGES, sorted(read), read_again=True):
+            return self.missing(store)
+        return missing
 
 
 def plan_chain(
@@ -133,36 +167,54 @@ def plan_chain(
     starts = {spec: find_starting_weights(spec, store) for spec in {arms[name].weights for name, _ in pairs}}
     tasks: dict[str, StageTask] = {}
     last = {}
-    for arm_name, seed in pairs:
+    # What takes minutes comes first: the probe's figures are there before the first network has been trained.
+    for arm_name, seed in sorted(pairs, key=lambda pair: arms[pair[0]].strategy.kind != "logistic-regression"):
         task = None
         for name in arms[arm_name].stages:
             weights = starts[arms[arm_name].weights] if task is None else None
-            task = _next_task(recipe, domains[name], recipe.stage(name), weights, task, seed)
+            task = _next_task(recipe, domains[name], arms[arm_name], recipe.stage(name), weights, task, seed)
             task = tasks.setdefault(task.key, task)
         assert task is not None  # an arm has at least the target stage
         last[arm_name, seed] = task.key
-    return ChainPlan(tasks, last)
+    return ChainPlan(tasks, {pair: last[pair] for pair in pairs})
 
 
 def _next_task(
     recipe: Recipe,
     domain: Manifest,
+    arm: Arm,
     stage: StageSettings,
     weights: WeightSource | None,
     parent: StageTask | None,
     seed: int,
 ) -> StageTask:
     table = domain.table[domain.table["split"].isin(["train", "val"])]
+    strategy = arm.strategy if stage.name == recipe.target.name else stage.strategy
+    draws = _draws_numbers(recipe, strategy, parent, weights)
     return StageTask(
         stage=stage,
-        seed=seed if stage.seed is None else stage.seed,
+        strategy=strategy,
+        seed=(seed if stage.seed is None else stage.seed) if draws else 0,
         parent=parent,
         weights=weights,
         image=_normalised(image_of(recipe, stage), parent, weights),
         recipe=recipe,
         classes=tuple(sorted(table["label"].unique())),
-        table=table[["path", "digest", "label", "split"]],
+        table=table[["path", "digest", "label", "split", "group"]],
     )
+
+
+def _draws_numbers(
+    recipe: Recipe, strategy: StrategySettings, parent: StageTask | None, weights: WeightSource | None
+) -> bool:
+    """Whether the seed changes the result: logistic regression draws nothing but a backbone that starts at random."""
+    starts_whole = parent is not None or (weights is not None and not recipe.allow_unmatched)
+    return strategy.kind != "logistic-regression" or not starts_whole
+
+
+def _what_counts(strategy: StrategySettings) -> dict[str, Any]:
+    """The settings that this kind of strategy reads."""
+    return strategy.model_dump(mode="json", exclude=set() if strategy.kind == "linear-probe" else {"cached_views"})
 
 
 def _normalised(image: ImageSettings, parent: StageTask | None, weights: WeightSource | None) -> ImageSettings:
@@ -180,13 +232,14 @@ def find_starting_weights(spec: str, store: Store) -> WeightSource | None:
     """Find weights by their name in a recipe, `stage:NAME` included: a stage of this store by its name or key.
 
     Raises:
-        InputError: not found, or `stage:NAME` fits several stages (their keys are named).
+        InputError: not found, damaged, or `stage:NAME` fits several stages (their keys are named).
     """
     kind, _, name = spec.partition(":")
     if kind != "stage":
         return find_weights(spec, store_root=store.root)
     found = [store.folder(STAGES, key) for key in store.entries(STAGES) if _is_called(store.folder(STAGES, key), name)]
     if len(found) == 1:
+        _check_starting_stage(spec, store, found[0].name)
         return weights_from_stage(found[0], spec)
     if not found:
         raise InputError(
@@ -201,5 +254,14 @@ def find_starting_weights(spec: str, store: Store) -> WeightSource | None:
 def _is_called(folder: Path, name: str) -> bool:
     if folder.name.startswith(name) and len(name) >= 8:
         return True
-    card: dict[str, Any] = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+    text = sealed_text(folder, "stage.json")
+    if text is None:
+        return False
+    card: dict[str, Any] = json.loads(text)
     return name in (card["name"], f"{card['recipe']}/{card['name']}")
+
+
+def _check_starting_stage(spec: str, store: Store, key: str) -> None:
+    damage = find_damage(store, STAGES, [key]).get(key)
+    if damage is not None:
+        raise InputError(f"weights {spec}: {damage}; run the recipe that made it again, or start from other weights.")

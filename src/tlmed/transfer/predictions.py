@@ -11,6 +11,7 @@ import pandas as pd
 from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages
 from tlmed.runtime.progress import track
+from tlmed.runtime.integrity import check_intact, is_intact, publish_sealed, sealed_text
 from tlmed.runtime.store import Store, content_key, write_durably
 from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
 
@@ -39,9 +40,9 @@ def predict_chain(plan: ChainPlan, target: Manifest, images: PreparedImages, sto
     return pd.concat(parts, ignore_index=True)
 
 
-def predicted_stage(store: Store, key: str) -> str:
-    """The key of the stage that a stored prediction came from."""
-    return (store.folder(PREDICTIONS, key) / _STAGE_FILE).read_text(encoding="utf-8")
+def predicted_stage(store: Store, key: str) -> str | None:
+    """The key of the stage that a stored prediction came from; None where it is damaged."""
+    return sealed_text(store.folder(PREDICTIONS, key), _STAGE_FILE)
 
 
 def _probabilities(task: StageTask, table: pd.DataFrame, images: PreparedImages, store: Store) -> np.ndarray:
@@ -49,10 +50,11 @@ def _probabilities(task: StageTask, table: pd.DataFrame, images: PreparedImages,
     digests = table["digest"].tolist()
     key = content_key({"stage": task.key, "digests": digests})
     file = store.folder(PREDICTIONS, key) / "probabilities.npy"
-    if not file.exists():
-        with store.publish(PREDICTIONS, key) as folder:
-            _write_array(folder / file.name, _compute(task, table, images, store))
-            write_durably(folder / _STAGE_FILE, task.key)
+    if not is_intact(store, PREDICTIONS, key):
+        with publish_sealed(store, PREDICTIONS, key) as folder:
+            if folder is not None:
+                _write_array(folder / file.name, _compute(task, table, images, store))
+                write_durably(folder / _STAGE_FILE, task.key)
     probabilities: np.ndarray = np.load(file)
     return probabilities
 
@@ -70,6 +72,7 @@ def _compute(task: StageTask, table: pd.DataFrame, images: PreparedImages, store
     from tlmed.transfer.stage import load_stage
 
     fabric = launch(task.recipe.runtime)
+    check_intact(store, STAGES, task.key)
     classifier = load_stage(task, store.folder(STAGES, task.key)).to(fabric.device)
     rows = np.array([images.row_of[digest] for digest in table["digest"]], dtype=np.int64)
     unlabelled = LabelledImages(images.pixels, rows, np.zeros(len(rows), dtype=np.int64), table["path"].tolist())

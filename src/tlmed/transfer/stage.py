@@ -17,11 +17,15 @@ from tlmed.models.backbones import prefers_channels_last
 from tlmed.models.classifier import Classifier, create_classifier
 from tlmed.models.weight_sources import weights_from_stage
 from tlmed.models.weights import LoadReport, load_weights, read_state, save_weights
-from tlmed.recipe.recipe import training_of
 from tlmed.runtime.device import launch, seed_step
 from tlmed.runtime.digests import file_digest
+from tlmed.runtime.integrity import check_intact
 from tlmed.runtime.store import Store, write_json_durably
+from tlmed.transfer.estimate import num_passes
+from tlmed.transfer.finite import check_finite
 from tlmed.transfer.fit import FitResult, FitTask, fit
+from tlmed.transfer.linear_probe import fit_on_cached_views
+from tlmed.transfer.logistic_probe import fit_logistic_regression
 from tlmed.transfer.loss import inverse_frequency
 from tlmed.transfer.plan import STAGES, StageTask
 from tlmed.transfer.strategies import create_strategy
@@ -38,22 +42,20 @@ def train_stage(task: StageTask, images: PreparedImages, store: Store, folder: P
     classifier, loaded = _create(task, store)
     if prefers_channels_last(classifier.backbone):
         classifier.to(memory_format=torch.channels_last)
-    training = training_of(task.recipe, task.stage)
     train, val = labelled(task.rows("train"), task.classes, images), labelled(task.rows("val"), task.classes, images)
-    weights = inverse_frequency(torch.from_numpy(train.labels), len(task.classes)) if training.class_weights else None
-    strategy = create_strategy(task.stage.strategy, training, weights)
     fit_task = FitTask(
         name=f"stage {task.stage.name} (seed {task.seed})",
-        training=training,
+        training=task.training,
         train=train,
         val=val if len(val) else None,
         seed=task.seed,
         work_folder=store.work_folder(STAGES, task.key),
     )
-    result = fit(classifier, strategy, fit_task, task.recipe.runtime, fabric)
+    result, solved = _learn(task, classifier, fit_task, fabric)
+    check_finite(result.state, f"{fit_task.name}, trained")
     save_weights(result.state, folder / "model.safetensors")
     result.history.to_csv(folder / "history.csv", index=False)
-    write_json_durably(folder / "stage.json", _card(task, result, loaded, fabric, folder))
+    write_json_durably(folder / "stage.json", {**_card(task, result, loaded, fabric, folder), **solved})
 
 
 def load_stage(task: StageTask, folder: Path) -> Classifier:
@@ -73,7 +75,24 @@ def labelled(rows: pd.DataFrame, classes: tuple[str, ...], images: PreparedImage
         rows=np.array([images.row_of[digest] for digest in rows["digest"]], dtype=np.int64),
         labels=np.array([index[label] for label in rows["label"]], dtype=np.int64),
         paths=rows["path"].tolist(),
+        groups=pd.factorize(rows["group"])[0],  # by first appearance, so that the groups' names do not count
     )
+
+
+def _learn(
+    task: StageTask, classifier: Classifier, fit_task: FitTask, fabric: Fabric
+) -> tuple[FitResult, dict[str, object]]:
+    """Train as the strategy says; also returns what the card tells of a head that was solved for."""
+    settings, training, runtime = task.strategy, task.training, task.recipe.runtime
+    if settings.kind == "logistic-regression":
+        result, head = fit_logistic_regression(classifier, fit_task, fabric)
+        return result, {"logistic_regression": head.card()}
+    labels = torch.from_numpy(fit_task.train.labels)
+    weights = inverse_frequency(labels, len(task.classes)) if training.class_weights else None
+    strategy = create_strategy(settings, training, weights)
+    if settings.kind == "linear-probe" and settings.cached_views:
+        return fit_on_cached_views(classifier, strategy, fit_task, settings.cached_views, runtime, fabric), {}
+    return fit(classifier, strategy, fit_task, runtime, fabric), {}
 
 
 def _create(task: StageTask, store: Store) -> tuple[Classifier, LoadReport | None]:
@@ -83,19 +102,22 @@ def _create(task: StageTask, store: Store) -> tuple[Classifier, LoadReport | Non
     )
     source, allowed = task.weights, task.recipe.allow_unmatched
     if task.parent is not None:
+        check_intact(store, STAGES, task.parent.key)
         source, allowed = (
             weights_from_stage(store.folder(STAGES, task.parent.key), f"stage:{task.parent.stage.name}"),
             (),
         )
     if source is None:
         return classifier, None
-    return classifier, load_weights(classifier, source, keep_head=task.keeps_head, allow_unmatched=allowed)
+    loaded = load_weights(classifier, source, keep_head=task.keeps_head, allow_unmatched=allowed)
+    check_finite(classifier.state_dict(), f"weights {source.spec}")
+    return classifier, loaded
 
 
 def _card(
     task: StageTask, result: FitResult, loaded: LoadReport | None, fabric: Fabric, folder: Path
 ) -> dict[str, object]:
-    num_seen = result.num_steps * min(training_of(task.recipe, task.stage).batch_size, len(task.rows("train")))
+    num_seen = num_passes(task, result.num_steps)
     return {
         "name": task.stage.name,
         "recipe": task.recipe.name,
@@ -113,8 +135,8 @@ def _card(
         "mean": task.image.mean,
         "std": task.image.std,
         "backbone": task.recipe.backbone.model_dump(mode="json"),
-        "strategy": task.stage.strategy.model_dump(mode="json"),
-        "training": training_of(task.recipe, task.stage).model_dump(mode="json"),
+        "strategy": task.strategy.model_dump(mode="json"),
+        "training": task.training_card(),
         "seed": task.seed,
         "digest": file_digest(folder / "model.safetensors"),
         "num_steps": result.num_steps,

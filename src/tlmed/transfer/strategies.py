@@ -11,6 +11,7 @@ from tlmed.transfer.finetune import Finetune
 from tlmed.transfer.linear_probe import LinearProbe
 from tlmed.transfer.strategy import Strategy
 
+# Of those that take gradient steps; logistic regression takes none and stands in `logistic_probe.py`.
 STRATEGIES: dict[StrategyKind, Callable[[StrategySettings, TrainingSettings, Tensor | None], Strategy]] = {
     "finetune": Finetune,
     "linear-probe": LinearProbe,
