@@ -1,9 +1,9 @@
-"""Write src/tlmed/models/known_backbones.csv: what the networks that recipes name are, counted, and what timm says of them.
+"""Write src/tlmed/models/known_backbones.csv: sizes of the networks that recipes name, and what timm says of weights.
 
 python benchmarks/backbone_table.py
 
-Parameters and multiply-adds are those of the backbone without a classifier, for one colour image of the usual size; nothing
-is downloaded, and no weight is drawn.
+Parameters and multiply-adds are those of the backbone without a classifier, for one colour image of the usual size.
+Nothing is downloaded, and no weight is drawn.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from tlmed.models.torchvision_networks import NETWORK_NAMES, create_torchvision_network
 
 TABLE = Path(__file__).parents[1] / "src" / "tlmed" / "models" / "known_backbones.csv"
-NAMES = """
-vit_tiny_patch16_224 vit_tiny_patch32_224 vit_small_patch16_224 vit_small_patch32_224
-vit_base_patch16_224 vit_base_patch32_224 vit_large_patch16_224 vit_large_patch32_224
-deit_tiny_patch16_224 deit_small_patch16_224 deit_base_patch16_224
-swin_tiny_patch4_window7_224 swin_small_patch4_window7_224 swin_base_patch4_window7_224
-convnext_tiny convnext_small convnext_base
-resnet10t resnet18 resnet34 resnet50 resnet101 wide_resnet50_2
-densenet121 densenet169 densenet201
-vgg16 vgg19 alexnet googlenet inception_v3 squeezenet1_1
-efficientnet_b0 efficientnet_b4 mobilenetv3_large_100
-""".split()
+NAMES = [
+    *(f"vit_{size}_patch{patch}_224" for size in ("tiny", "small", "base", "large") for patch in (16, 32)),
+    *(f"deit_{size}_patch16_224" for size in ("tiny", "small", "base")),
+    *(f"swin_{size}_patch4_window7_224" for size in ("tiny", "small", "base")),
+    *(f"convnext_{size}" for size in ("tiny", "small", "base")),
+    *("resnet10t", "resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2"),
+    *("densenet121", "densenet169", "densenet201"),
+    *("vgg16", "vgg19", "alexnet", "googlenet", "inception_v3", "squeezenet1_1"),
+    *("efficientnet_b0", "efficientnet_b4", "mobilenetv3_large_100"),
+]
 # Files of torchvision, whose documentation states no licence for its weights.
 TORCHVISION_FILES = {
     "alexnet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",

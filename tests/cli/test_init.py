@@ -68,7 +68,7 @@ def test_related_and_generic_enter_the_chain(tlmed: Tlmed, project: Project) -> 
     assert [stage["name"] for stage in content["chain"]] == ["related", "target"]
     assert content["weights"] == f"file:{weights.resolve()}"
     plan = json.loads(tlmed("run", "full.yaml", "--dry-run", "--json", "--set", "backbone=test_resnet").out)
-    assert len(plan["tasks"]) == 6
+    assert len(plan["tasks"]) == 7
 
 
 def test_existing_recipe_is_kept(tlmed: Tlmed, project: Project) -> None:

@@ -34,7 +34,8 @@ def test_run_folder_holds_everything(tlmed: Tlmed, project: Project) -> None:
     predictions = pd.read_parquet(folder / "predictions.parquet")
     expected = ["path", "unit", "group", "label", "split", "arm", "seed", "fold", "p_sick", "p_well"]
     assert list(predictions) == expected
-    assert predictions["split"].value_counts().to_dict() == {"test": 8, "val": 4}
+    assert {arm: len(part) for arm, part in predictions.groupby("arm")} == {"probe": 12, "scratch": 12}
+    assert predictions["split"].value_counts().to_dict() == {"test": 16, "val": 8}
     assert set(predictions["fold"]) == {-1}
     np.testing.assert_allclose(predictions[["p_sick", "p_well"]].sum(axis=1), 1)
     measured = metrics("runs/small")
@@ -44,16 +45,17 @@ def test_run_folder_holds_everything(tlmed: Tlmed, project: Project) -> None:
     assert load_file(folder / "bundle/model.safetensors")
     assert "Not a medical device" in (folder / "bundle/README.md").read_text(encoding="utf-8")
     pictures = sorted((folder / "figures").glob("*.png"))
-    assert [picture.name.split("-")[0] for picture in pictures] == ["arms", "confusion", "learning"]
+    assert [picture.name.split("-")[0] for picture in pictures] == ["arms", *["confusion"] * 2, *["learning"] * 2]
     for picture in pictures:
         with Image.open(picture) as opened:
             assert np.asarray(opened.convert("L")).std() > 10  # something is drawn
     assert "AUROC" in answer.out
+    assert "probe" in answer.out
     assert "scratch" in answer.out
 
 
 def test_stage_folder_holds_weights_history_and_card(tlmed: Tlmed, project: Project) -> None:
-    tlmed("run", project.recipe)
+    tlmed("run", project.recipe, "--arm", "scratch")
     (stage,) = Path("runs/stages").glob("*/")
     assert sorted(file.name for file in stage.iterdir()) == [
         "digests.json",
@@ -66,10 +68,52 @@ def test_stage_folder_holds_weights_history_and_card(tlmed: Tlmed, project: Proj
     assert list(pd.read_csv(stage / "history.csv"))[:3] == ["epoch", "learning_rate", "train_loss"]
 
 
+def test_the_probes_card_says_how_its_penalty_was_chosen(tlmed: Tlmed, project: Project) -> None:
+    assert tlmed("run", project.recipe, "--arm", "probe").exit_code == 0
+    (stage,) = Path("runs/stages").glob("*/")
+    card = json.loads((stage / "stage.json").read_text(encoding="utf-8"))
+    solved = card["logistic_regression"]
+    assert (card["strategy"]["kind"], card["num_steps"]) == ("logistic-regression", 0)
+    assert (solved["num_folds"], solved["num_features"]) == (
+        5,
+        load_file(stage / "model.safetensors")["head.weight"].shape[1],
+    )
+    assert solved["held_out_losses"][f"{solved['c']:g}"] == min(solved["held_out_losses"].values())
+    history = pd.read_csv(stage / "history.csv")
+    assert list(history) == ["epoch", "learning_rate", "train_loss", "val_loss", "val_accuracy"]
+    assert history["epoch"].tolist() == [1]
+    assert history["learning_rate"].isna().all()
+    assert not Path("runs/small/bundle").exists()  # another arm is delivered
+
+
+def test_seeds_share_the_probe_of_given_weights(tlmed: Tlmed, project: Project) -> None:
+    tlmed("run", project.recipe, "--arm", "scratch")
+    project.change_recipe("training:", "weights: stage:small/target\ntraining:")
+    arguments = ("--out", "runs/probe", "--arm", "probe", "--seed", "0", "--seed", "1", "--json")
+    answer = json.loads(tlmed("run", project.recipe, *arguments).out)
+    assert len(answer["trained"]) == 1
+    one, other = (
+        part["p_sick"].tolist() for _, part in pd.read_parquet("runs/probe/predictions.parquet").groupby("seed")
+    )
+    assert one == other
+
+
+def test_the_probe_is_delivered_where_the_recipe_says_so(tlmed: Tlmed, project: Project) -> None:
+    project.change_recipe("training:", "deliver: probe\ntraining:")
+    assert tlmed("run", project.recipe).exit_code == 0
+    card = json.loads(Path("runs/small/bundle/bundle.json").read_text(encoding="utf-8"))
+    assert card["arm"] == "probe"
+    predicted = pd.DataFrame(json.loads(tlmed("predict", "runs/small/bundle", project.folder / "data", "--json").out))
+    run = pd.read_parquet("runs/small/predictions.parquet").query("arm == 'probe'")
+    joined = run.merge(predicted.assign(path=predicted["path"].map(lambda path: Path(path).name)), on="path")
+    assert len(joined) == 12
+    np.testing.assert_allclose(joined["p_sick_x"], joined["p_sick_y"], atol=1e-6)
+
+
 def test_same_run_again_trains_nothing_and_says_the_same(tlmed: Tlmed, project: Project) -> None:
     first = json.loads(tlmed("run", project.recipe, "--json").out)
     second = json.loads(tlmed("run", project.recipe, "--json").out)
-    assert len(first["trained"]) == 1
+    assert len(first["trained"]) == 2
     assert second["trained"] == []
     assert second["metrics"] == first["metrics"]
 
@@ -82,9 +126,9 @@ def test_arms_share_their_beginning_and_may_be_added(tlmed: Tlmed, project: Proj
     both = json.loads(tlmed("run", project.recipe, "--json").out)
     assert "different seeds" not in both["metrics"]["interval"]
     uneven = json.loads(tlmed("run", project.recipe, "--arm", "related", "--seed", "1", "--json").out)
-    assert "different seeds (related: 0, 1; scratch: 0)" in uneven["metrics"]["interval"]
-    assert set(both["metrics"]["arms"]) == {"related", "scratch"}
-    assert len(both["trained"]) == 1
+    assert "different seeds (related: 0, 1; probe: 0; scratch: 0)" in uneven["metrics"]["interval"]
+    assert set(both["metrics"]["arms"]) == {"related", "probe", "scratch"}
+    assert len(both["trained"]) == 2
 
 
 def test_seeds_may_be_added_and_widen_what_the_interval_covers(tlmed: Tlmed, project: Project) -> None:
@@ -93,28 +137,31 @@ def test_seeds_may_be_added_and_widen_what_the_interval_covers(tlmed: Tlmed, pro
     predictions = pd.read_parquet("runs/small/predictions.parquet")
     assert sorted(predictions["seed"].unique()) == [0, 1]
     assert "different seeds" not in tlmed("run", project.recipe, "--seed", "0").out
-    by_seed = [part["p_sick"].to_numpy() for _, part in predictions.groupby("seed")]
-    assert not np.allclose(by_seed[0], by_seed[1])
+    for _, of_arm in predictions.groupby("arm"):
+        by_seed = [part["p_sick"].to_numpy() for _, part in of_arm.groupby("seed")]
+        assert not np.allclose(by_seed[0], by_seed[1])
 
 
 def test_set_overrides_the_recipe(tlmed: Tlmed, project: Project) -> None:
-    assert tlmed("run", project.recipe, "--set", "chain.target.training={epochs: 2}").exit_code == 0
+    arguments = ("--arm", "scratch", "--set", "chain.target.training={epochs: 2}")
+    assert tlmed("run", project.recipe, *arguments).exit_code == 0
     assert len(pd.read_csv(next(Path("runs/stages").glob("*/history.csv")))) == 2
 
 
 def test_set_rules_over_what_stages_say(tlmed: Tlmed, project: Project) -> None:
     project.change_recipe("manifest.csv}", "manifest.csv}\n    training: {epochs: 3}\n    preset: tl-med")
-    assert tlmed("run", project.recipe, "--set", "training.epochs=2", "--set", "preset=small-data").exit_code == 0
+    arguments = ("--arm", "scratch", "--set", "training.epochs=2", "--set", "preset=small-data")
+    assert tlmed("run", project.recipe, *arguments).exit_code == 0
     card = json.loads(next(Path("runs/stages").glob("*/stage.json")).read_text(encoding="utf-8"))
     assert (card["training"]["epochs"], card["training"]["optimizer"]) == (2, "adamw")
 
 
 def test_corrected_test_labels_change_figures_and_pictures(tlmed: Tlmed, project: Project) -> None:
-    tlmed("run", project.recipe)
+    tlmed("run", project.recipe, "--arm", "scratch")
     (before,) = Path("runs/small/figures").glob("confusion*.png")
     pixels = before.read_bytes()
     project.change_manifest(lambda table: table.assign(label=table["label"].mask(table["path"] == "23.png", "well")))
-    assert json.loads(tlmed("run", project.recipe, "--json").out)["trained"] == []
+    assert json.loads(tlmed("run", project.recipe, "--arm", "scratch", "--json").out)["trained"] == []
     (after,) = Path("runs/small/figures").glob("confusion*.png")
     assert after.read_bytes() != pixels
 
@@ -135,7 +182,8 @@ def test_the_recipe_itself_is_never_overwritten(tlmed: Tlmed, project: Project) 
 
 def test_workers_do_not_change_a_byte(tlmed: Tlmed, project: Project) -> None:
     for number in (0, 2):
-        answer = tlmed("run", project.recipe, "--out", f"w{number}/run", "--set", f"runtime.workers={number}")
+        arguments = ("--arm", "scratch", "--out", f"w{number}/run", "--set", f"runtime.workers={number}")
+        answer = tlmed("run", project.recipe, *arguments)
         assert answer.exit_code == 0, answer.err
     first, second = (next(Path(f"w{number}").glob("stages/*/model.safetensors")).read_bytes() for number in (0, 2))
     assert first == second
@@ -145,14 +193,15 @@ def test_stage_of_another_run_serves_as_starting_weights(tlmed: Tlmed, project: 
     tlmed("run", project.recipe)
     project.change_recipe("training:", "weights: stage:small/target\ntraining:")
     answer = json.loads(tlmed("run", project.recipe, "--out", "runs/second", "--json").out)
-    assert list(answer["metrics"]["arms"]) == ["scratch", "generic"]
-    assert len(answer["trained"]) == 1  # scratch is the first run's
+    assert list(answer["metrics"]["arms"]) == ["probe", "scratch", "generic"]
+    assert len(answer["trained"]) == 2  # scratch is the first run's
 
 
 def test_plan_shows_what_is_cached_and_trains_nothing(tlmed: Tlmed, project: Project) -> None:
     project.change_recipe("\n  - name: target", CHAIN)
     plan = json.loads(tlmed("run", project.recipe, "--dry-run", "--json").out)
     assert [(task["stage"], task["cached"]) for task in plan["tasks"]] == [
+        ("target", False),
         ("target", False),
         ("related", False),
         ("target", False),
@@ -163,7 +212,7 @@ def test_plan_shows_what_is_cached_and_trains_nothing(tlmed: Tlmed, project: Pro
     tlmed("run", project.recipe, "--arm", "scratch")
     after = tlmed("run", project.recipe, "--dry-run")
     assert "cached" in after.out
-    assert "2 of 3 stages to train" in after.out
+    assert "3 of 4 stages to train" in after.out
 
 
 def test_holdout_draws_a_test_set_by_group(tlmed: Tlmed, project: Project) -> None:
@@ -183,7 +232,7 @@ def test_presets_train(tlmed: Tlmed, project: Project, preset: str) -> None:
 
 
 def test_linear_probe_leaves_the_backbone_as_it_was(tlmed: Tlmed, project: Project) -> None:
-    tlmed("run", project.recipe)
+    tlmed("run", project.recipe, "--arm", "scratch")
     project.change_recipe("training:", "weights: stage:small/target\ntraining:")
     project.change_recipe("manifest.csv}", "manifest.csv}\n    strategy: {kind: linear-probe}")
     assert tlmed("run", project.recipe, "--out", "runs/probe", "--arm", "generic").exit_code == 0

@@ -83,12 +83,33 @@ def test_a_wrong_key_or_value_is_one_sentence_with_the_nearest_name(
 
 def test_default_arms_follow_from_the_chain(recipe_file: Path) -> None:
     arms = resolve_arms(load_recipe(recipe_file))
-    assert list(arms) == ["scratch", "generic", "related", "generic-related"]
+    assert list(arms) == ["probe", "scratch", "generic", "related", "generic-related"]
+    assert (arms["probe"].stages, arms["probe"].weights) == (arms["generic"].stages, arms["generic"].weights)
+    assert arms["probe"].strategy.kind == "logistic-regression"
+    assert {arms[name].strategy.kind for name in list(arms)[1:]} == {"finetune"}
     assert arms["scratch"].stages == ("target",)
     assert arms["scratch"].weights == "none"
     assert arms["generic"].stages == ("target",)
     assert arms["generic-related"].stages == ("related", "target")
     assert arms["generic-related"].weights.startswith("file:")
+
+
+@pytest.mark.parametrize(("setting", "refused"), [("mixup", True), ("cutmix", True), ("label_smoothing", False)])
+def test_cached_views_exclude_what_mixes_pixels_at_every_step(recipe_file: Path, setting: str, refused: bool) -> None:
+    cached = ["chain.target.strategy={kind: linear-probe}", f"training.{setting}=0.2"]
+    assert load_recipe(recipe_file, [*cached, "chain.target.strategy.cached_views=0"])
+    if refused:
+        with pytest.raises(InputError, match=rf"stage 'target': training.{setting} needs .* `cached_views: 0`"):
+            load_recipe(recipe_file, cached)
+    else:
+        assert load_recipe(recipe_file, cached)
+
+
+def test_the_probe_is_delivered_only_where_the_recipe_says_so(recipe_file: Path) -> None:
+    content = yaml.safe_load(RECIPE)
+    content["chain"] = content["chain"][-1:]
+    assert parse_recipe({**content, "weights": "none"}, "test").delivered_arm == "scratch"
+    assert parse_recipe({**content, "deliver": "probe"}, "test").delivered_arm == "probe"
 
 
 def test_a_stage_named_generic_replaces_weights(recipe_file: Path) -> None:

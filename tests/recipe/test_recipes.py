@@ -12,7 +12,7 @@ from tlmed.recipe.recipe import resolve_arms
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 DEMO = Path(tlmed.recipe.__file__).parent / "builtin/demo.yaml"
-FOUR_ARMS = ["scratch", "generic", "related", "generic-related"]
+ALL_ARMS = ["probe", "scratch", "generic", "related", "generic-related"]
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
@@ -23,17 +23,17 @@ def test_recipe_can_be_read_and_names_its_command(file: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("name", ["covid-ct", "covid-ct-local"])
-def test_real_chains_compare_four_arms(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_real_chains_compare_all_arms(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TLMED_DATA", str(tmp_path))
     recipe = load_recipe(next(file for file in RECIPES if file.stem == name))
-    assert list(resolve_arms(recipe)) == FOUR_ARMS
+    assert list(resolve_arms(recipe)) == ALL_ARMS
     assert recipe.delivered_arm == "generic-related"
     assert recipe.stage("related").data.duplicates == "drop"
 
 
-def test_demo_compares_four_arms_and_says_what_it_shows() -> None:
+def test_demo_compares_all_arms_and_says_what_it_shows() -> None:
     recipe = load_recipe(DEMO)
-    assert list(resolve_arms(recipe)) == FOUR_ARMS
+    assert list(resolve_arms(recipe)) == ALL_ARMS
     assert recipe.note == (
         "Synthetic images, constructed so that the middle domain helps: this shows the tool, not the method."
     )

@@ -73,7 +73,9 @@ def test_stored_features_are_those_of_one_image_after_another(images: LabelledIm
 @torch.inference_mode()
 def test_features_of_views_are_those_that_the_loop_would_show(images: LabelledImages) -> None:
     model = classifier().eval()
-    features = FrozenBackbone(classifier(), launch(RUNTIME), "test").features_of_views(images, TRAINING.views, 2, seed=3)
+    features = FrozenBackbone(classifier(), launch(RUNTIME), "test").features_of_views(
+        images, TRAINING.views, 2, seed=3
+    )
     assert features.shape == (44, 2, model.head.in_features)
     steps, cached = TrainingSteps(images, TRAINING, 3), FeatureSteps(images, torch.from_numpy(features), TRAINING, 3)
     for step in (0, 4, steps.steps_per_epoch, 2 * steps.steps_per_epoch):
@@ -196,3 +198,18 @@ def test_logistic_regression_gives_the_same_bytes_again(images: LabelledImages, 
         fit_logistic_regression(classifier(), fit_task(images, tmp_path), launch(RUNTIME))[0] for _ in range(2)
     )
     assert all(torch.equal(tensor, other.state[name]) for name, tensor in one.state.items())
+
+
+def test_a_stop_signal_ends_the_computation_of_features_at_once(images: LabelledImages, tmp_path: Path) -> None:
+    model = classifier()
+    model.backbone.register_forward_hook(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    counts = forward_hook_count(model)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stopping.install_stop_signals()
+    try:
+        with pytest.raises(stopping.Stopped):
+            fit_logistic_regression(model, fit_task(images, tmp_path), launch(RUNTIME))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert len(counts) <= 1  # of two batches

@@ -63,8 +63,8 @@ def plan(tmp_path: Path) -> Callable[..., ChainPlan]:
 
 def test_arms_that_share_a_beginning_share_its_stages(plan: Callable[..., ChainPlan]) -> None:
     made = plan()
-    # scratch: t; generic: g, t; related: r, t; generic-related: (g), r, t
-    assert len(made.tasks) == 7
+    # probe: g, t; scratch: t; generic: (g), t; related: r, t; generic-related: (g), r, t
+    assert len(made.tasks) == 8
     full = made.tasks[made.last["generic-related", 0]]
     assert [task.stage.name for task in full.lineage()] == ["generic", "related", "target"]
     short = made.tasks[made.last["generic", 0]]
@@ -80,9 +80,10 @@ def test_parents_stand_before_their_children(plan: Callable[..., ChainPlan]) -> 
 
 
 def test_a_new_seed_draws_every_stage_anew_but_one_that_fixes_its_own(plan: Callable[..., ChainPlan]) -> None:
-    assert len(plan(seeds=(0, 1)).tasks) == 14
+    assert len(plan(seeds=(0, 1)).tasks) == 16
     chain = [{**CONTENT["chain"][0], "seed": 7}, *CONTENT["chain"][1:]]
-    assert len(plan(recipe(chain=chain), seeds=(0, 1)).tasks) == 13
+    # The generic stage, and with it the probe, whose own stage draws nothing.
+    assert len(plan(recipe(chain=chain), seeds=(0, 1)).tasks) == 14
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_rows_are_in_the_key_of_their_stage_and_of_what_follows(plan: Callable[.
     changed["related"] = changed["related"].with_table(table)
     before, after = plan(), plan(data=changed)
     same = {arm for (arm, seed), key in before.last.items() if after.last[arm, seed] == key}
-    assert same == {"scratch", "generic"}
+    assert same == {"probe", "scratch", "generic"}
 
 
 def test_the_head_goes_on_where_the_classes_are_the_same(plan: Callable[..., ChainPlan]) -> None:
@@ -140,3 +141,85 @@ def test_the_head_goes_on_where_the_classes_are_the_same(plan: Callable[..., Cha
     _, related, target = made.tasks[made.last["generic-related", 0]].lineage()
     assert not related.keeps_head  # generic has other classes
     assert target.keeps_head
+
+
+def only_target(**changes: Any) -> Recipe:
+    return recipe(chain=[{**CONTENT["chain"][2], **changes.pop("target", {})}], **changes)
+
+
+def weights_file(folder: Path) -> str:
+    (folder / "start.safetensors").write_bytes(b"weights")
+    return f"file:{folder / 'start.safetensors'}"
+
+
+LOGISTIC = {"kind": "logistic-regression"}
+
+
+def test_an_arm_brings_its_strategy_to_the_target_and_equal_ones_share_a_stage(plan: Callable[..., ChainPlan]) -> None:
+    arms = {
+        "full": {"stages": ["related", "target"]},
+        "probed": {"stages": ["related", "target"], "strategy": LOGISTIC},
+        "again": {"stages": ["related", "target"], "strategy": LOGISTIC},
+    }
+    made = plan(recipe(arms=arms))
+    assert made.last["probed", 0] == made.last["again", 0] != made.last["full", 0]
+    related, target = made.tasks[made.last["probed", 0]].lineage()
+    assert (related.strategy.kind, target.strategy.kind) == ("finetune", "logistic-regression")
+
+
+def test_the_probe_comes_first_wherever_its_arm_stands(plan: Callable[..., ChainPlan]) -> None:
+    arms = {"scratch": {"stages": ["target"], "weights": "none"}, "late": {"stages": ["target"], "strategy": LOGISTIC}}
+    made = plan(recipe(arms=arms), seeds=(0, 1))
+    assert [task.strategy.kind for task in made.tasks.values()] == ["logistic-regression"] * 2 + ["finetune"] * 2
+    assert list(made.last) == [("scratch", 0), ("late", 0), ("scratch", 1), ("late", 1)]
+
+
+def test_seeds_share_a_probe_that_draws_nothing(plan: Callable[..., ChainPlan], tmp_path: Path) -> None:
+    def num_probes(**changes: Any) -> int:
+        last = plan(only_target(**changes), seeds=(0, 1, 2)).last
+        return len({key for (arm, _), key in last.items() if arm == "probe"})
+
+    weights = weights_file(tmp_path)
+    assert num_probes(weights=weights) == 1
+    assert num_probes() == 3  # each seed draws another random backbone
+    assert num_probes(weights=weights, allow_unmatched=["blocks.11.*"]) == 3  # or a part of one
+
+
+def test_a_probe_reads_no_settings_of_steps_and_views(plan: Callable[..., ChainPlan]) -> None:
+    def key(**training: Any) -> str:
+        return plan(only_target(training=training)).last["probe", 0]
+
+    assert key() == key(epochs=3, learning_rate=0.1, views={"shift": 0.0})
+    assert key() != key(class_weights=True)
+
+
+def test_cached_views_are_in_the_key_of_a_linear_probe_alone(plan: Callable[..., ChainPlan]) -> None:
+    def key(kind: str, views: int) -> str:
+        return plan(only_target(target={"strategy": {"kind": kind, "cached_views": views}})).last["scratch", 0]
+
+    assert key("linear-probe", 2) != key("linear-probe", 3)
+    assert key("finetune", 2) == key("finetune", 3)
+
+
+def grouped(groups: Callable[[int], str]) -> dict[str, Manifest]:
+    """The target with groups by row; rows of one split stand three apart."""
+    domain = manifest("t")
+    numbers = pd.Series(range(len(domain.table)))
+    return {"target": domain.with_table(domain.table.assign(group=numbers.map(groups)))}
+
+
+@pytest.mark.parametrize(("arm", "sampling"), [("probe", "shuffled"), ("scratch", "balanced")])
+def test_groups_are_in_the_key_where_they_count_but_not_their_names(
+    plan: Callable[..., ChainPlan], arm: str, sampling: str
+) -> None:
+    def key(groups: Callable[[int], str]) -> str:
+        return plan(only_target(training={"sampling": sampling}), grouped(groups)).last[arm, 0]
+
+    pairs = key(lambda row: f"patient {row // 6}")
+    assert pairs == key(lambda row: f"{9 - row // 6} renamed")
+    assert pairs != key(lambda row: f"patient {row // 9}")
+
+
+def test_groups_are_not_in_the_key_of_what_never_looks_at_them(plan: Callable[..., ChainPlan]) -> None:
+    one, other = (plan(only_target(), grouped(lambda row, n=n: str(row // n))).last for n in (6, 9))
+    assert one["scratch", 0] == other["scratch", 0]

@@ -98,17 +98,22 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         OSError: disk full or not writable.
     """
+    tensors = unshared(state)
+    # One metadata key at most: their order in the file depends on the process.
+    path.write_bytes(safetensors.torch.save(tensors, metadata={"format": "pt"}))
+
+
+def unshared(state: Mapping[str, Tensor]) -> State:
+    """Return tensors on the CPU, by sorted name, each in memory of its own as safetensors asks; copied where it must be."""
     tensors: State = {}
     storages = set()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
-        # safetensors refuses tensors that share memory, such as tied weights
         if tensor.untyped_storage().data_ptr() in storages:
             tensor = tensor.clone()
         storages.add(tensor.untyped_storage().data_ptr())
         tensors[name] = tensor
-    # One metadata key at most: their order in the file depends on the process.
-    path.write_bytes(safetensors.torch.save(tensors, metadata={"format": "pt"}))
+    return tensors
 
 
 def read_state(path: Path) -> State:

@@ -65,12 +65,21 @@ def write_durably(path: Path, content: bytes | str) -> None:
         OSError: disk full or not writable; the temporary file is then gone and the old content still there.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
+    with replaced_durably(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replaced_durably(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, which replaces `path` durably when the block ends without an exception.
+
+    Raises:
+        OSError: disk full or not writable; the temporary file is then gone and the old content still there.
+    """
     temporary = path.with_name(f"{_TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
     try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield temporary
+        flush_file(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

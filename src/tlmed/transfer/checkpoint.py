@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,11 +14,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from tlmed.runtime.store import remove_unfinished_files, write_durably
+from tlmed.models.weights import unshared
+from tlmed.runtime.store import remove_unfinished_files, replaced_durably
 from tlmed.transfer.finite import check_finite
 
 log = logging.getLogger(__name__)
@@ -76,11 +79,22 @@ def save_checkpoint(folder: Path, state: TrainingState, progress: TrainingProgre
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     check_finite(tensors, f"the training state after step {progress.step}")
-    # Cloned: safetensors refuses tensors that share memory.
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    folder.mkdir(parents=True, exist_ok=True)
+    plain = unshared(tensors)
     text = json.dumps(asdict(progress))
-    write_durably(folder / _FILE, save(plain, {_PROGRESS: text, _DIGEST: _digest(plain, text)}))
+    folder.mkdir(parents=True, exist_ok=True)
+    with replaced_durably(folder / _FILE) as temporary:
+        _write(plain, {_PROGRESS: text, _DIGEST: _digest(plain, text)}, temporary)
+
+
+def _write(tensors: dict[str, Tensor], noted: dict[str, str], path: Path) -> None:
+    """Write from the tensors' own memory: a copy of weights, moments and averages would double what training takes."""
+    try:
+        save_file(tensors, path, noted)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def load_checkpoint(folder: Path, state: TrainingState) -> TrainingProgress:

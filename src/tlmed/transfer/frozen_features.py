@@ -48,7 +48,9 @@ class FrozenBackbone:
         with track(f"{self._name}: features", len(images)) as progress:
             return self._pass(images, lambda pixels, _: as_float(pixels), progress)
 
-    def features_of_views(self, images: LabelledImages, settings: ViewSettings, num_views: int, seed: int) -> np.ndarray:
+    def features_of_views(
+        self, images: LabelledImages, settings: ViewSettings, num_views: int, seed: int
+    ) -> np.ndarray:
         """Return (N, V, D) float32 features of random views.
 
         View v of an image is the one that the training loop would show in epoch v with this seed, where it shows every
@@ -81,7 +83,7 @@ class FrozenBackbone:
         broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(broken):
             raise NonFiniteFeatures(
-                f"{self._name}: the backbone's features of {paths[broken[0]]} are not finite; check the starting "
+                f"{self._name}: the backbone's features of {paths[int(broken[0])]} are not finite; check the starting "
                 "weights, or set runtime.precision to float32."
             )
 
