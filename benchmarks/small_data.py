@@ -3,8 +3,8 @@
 python benchmarks/small_data.py recipes/covid-ct-local.yaml --out runs/small-data --base training.epochs=20 \
     --try lower-rate:training.learning_rate=1e-4 --try mixup:training.mixup=0.2,training.views.scale=0.2
 
-Every candidate is trained on the same folds and seeds; AUROC is computed within folds and averaged. What is trained lies in
-the store, so that the same call goes on where it stopped.
+Every candidate is trained on the same folds and seeds; AUROC is computed within folds and averaged. What is trained
+lies in the store, so that the same call goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ def _hugging_face(*, is_bf16: bool) -> tuple[list[float], dict[str, float]]:
 
 
 def _flop_a_second(images_per_second: float) -> float:
-    """ViT-B/16 at 224 px: 17.6 G multiply-adds a forward pass (Dosovitskiy et al. 2021), three passes' worth to train."""
+    """ViT-B/16 at 224 px: 17.6 G multiply-adds a forward pass (Dosovitskiy et al. 2021), three to train."""
     return images_per_second * 17.6e9 * 2 * 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def _infinite_loss(training: Training) -> None:
 
 def _average(training: Training) -> None:
     assert training.average is not None
-    _poison(list(training.average.parameters())[0])
+    _poison(next(training.average.parameters()))
 
 
 # Each is done just before the forward pass of one step.
@@ -106,5 +107,6 @@ def fault_at(place: str, step: int) -> Iterator[None]:
         mock.patch.object(fit, "create_optimizer", keep("optimizer", fit.create_optimizer)),
         mock.patch.object(fit, "create_average", keep("average", fit.create_average)),
         mock.patch.object(Finetune, "loss", loss),
+        mock.patch.object(fit, "LARGEST_SHARE_OF_SAVING", math.inf),  # every step is saved
     ):
         yield

@@ -27,7 +27,9 @@ def trained_state(seed: int) -> TrainingState:
 
 def contents(state: TrainingState) -> list[torch.Tensor]:
     assert state.average is not None
-    moments = [value for values in state.optimizer.state_dict()["state"].values() for value in values.values()]
+    moments = [
+        value for values in state.optimizer.state_dict()["state"].values() for _, value in sorted(values.items())
+    ]
     return [*state.model.state_dict().values(), *moments, *state.average.state_dict().values(), *state.best.values()]
 
 

@@ -52,7 +52,12 @@ def test_training_stops_within_the_step(tmp_path: Path, place: str, ema_decay: f
 
 
 def test_the_name_of_the_tensor_is_told() -> None:
-    tensors = {"counts": torch.tensor([1, 2]), "none": torch.empty(0), "fine": torch.ones(3), "large": torch.tensor(3e38)}
+    tensors = {
+        "counts": torch.tensor([1, 2]),
+        "none": torch.empty(0),
+        "fine": torch.ones(3),
+        "large": torch.tensor(3e38),
+    }
     assert first_non_finite(tensors) is None
     assert first_non_finite({}) is None
     for value in (float("nan"), float("-inf")):

@@ -39,6 +39,12 @@ class PreparedImages:
     row_of: dict[str, int]
     unreadable: dict[str, str]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # A memory map would travel to another process as a copy of all its pixels.
+        if isinstance(self.pixels, np.memmap) and self.pixels.filename is not None:
+            return _open, (Path(self.pixels.filename).parent, self.key)
+        return PreparedImages, (self.key, self.pixels, self.row_of, self.unreadable)
+
 
 def prepare_images(
     files: Sequence[Path],

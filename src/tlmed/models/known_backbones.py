@@ -61,8 +61,8 @@ class KnownBackbone:
 @cache
 def known_backbones() -> dict[str, KnownBackbone]:
     """Return all of them by name, in the table's order."""
-    with files("tlmed.models").joinpath("known_backbones.csv").open(encoding="utf-8", newline="") as file:
-        return {row["name"]: _read_row(row) for row in csv.DictReader(file)}
+    text = files("tlmed.models").joinpath("known_backbones.csv").read_text(encoding="utf-8")
+    return {row["name"]: _read_row(row) for row in csv.DictReader(text.splitlines())}
 
 
 def find_known_backbone(name: str) -> KnownBackbone | None:

@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 
-class GoogLeNet(torchvision.models.GoogLeNet):
+class GoogLeNet(torchvision.models.GoogLeNet):  # type: ignore[misc]
     """Szegedy et al. 2015 with batch norms; a class of its own, so that `checkpoint_filter_fn` is found beside it."""
 
 

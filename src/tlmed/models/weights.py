@@ -104,7 +104,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def unshared(state: Mapping[str, Tensor]) -> State:
-    """Return tensors on the CPU, by sorted name, each in memory of its own as safetensors asks; copied where it must be."""
+    """Return tensors on the CPU, by sorted name, each in memory of its own as safetensors asks; copied if need be."""
     tensors: State = {}
     storages = set()
     for name in sorted(state):

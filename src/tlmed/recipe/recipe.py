@@ -160,8 +160,8 @@ def _check_can_cache(stage: str, strategies: Sequence[StrategySettings], trainin
     named = " and ".join(name for name in ("mixup", "cutmix") if getattr(training, name))
     if caches and named:
         raise ValueError(
-            f"stage {stage!r}: training.{named} needs the pixels at every step, which a linear-probe on cached views does "
-            "not see; write `cached_views: 0` in its strategy, or leave it out"
+            f"stage {stage!r}: training.{named} needs the pixels at every step, which a linear-probe on cached views "
+            "does not see; write `cached_views: 0` in its strategy, or leave it out"
         )
 
 

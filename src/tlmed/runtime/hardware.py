@@ -95,8 +95,8 @@ def resolve_hardware(recipe: Recipe) -> Recipe:
         InputError: the recipe asks for a GPU that is not there.
     """
     runtime = recipe.runtime
-    device = _resolve_device(runtime)
-    precision = _resolve_precision(runtime, device)
+    device = resolve_device(runtime)
+    precision = resolve_precision(runtime, device)
     # On a processor the views cost far less than the network, and more processes would only compete with it.
     workers = min(num_cores(), _MAX_WORKERS_FOR_GPU) if device == "cuda" else 0
     return resolved(
@@ -107,7 +107,12 @@ def resolve_hardware(recipe: Recipe) -> Recipe:
     )
 
 
-def _resolve_device(runtime: RuntimeSettings) -> Literal["cpu", "cuda"]:
+def resolve_device(runtime: RuntimeSettings) -> Literal["cpu", "cuda"]:
+    """The device that `runtime.device` means on this machine.
+
+    Raises:
+        InputError: a GPU is asked for that is not there.
+    """
     if runtime.device == "cuda" and cuda_capability() is None:
         raise InputError("runtime.device: cuda, but no NVIDIA GPU that torch can use is here: write auto or cpu.")
     if runtime.device == "auto":
@@ -115,7 +120,8 @@ def _resolve_device(runtime: RuntimeSettings) -> Literal["cpu", "cuda"]:
     return runtime.device
 
 
-def _resolve_precision(runtime: RuntimeSettings, device: Literal["cpu", "cuda"]) -> Precision:
+def resolve_precision(runtime: RuntimeSettings, device: Literal["cpu", "cuda"]) -> Precision:
+    """The precision that `runtime.precision` means on a device of this machine."""
     if runtime.precision != "auto":
         return runtime.precision
     has_bf16 = cpu_has_bf16() if device == "cpu" else (cuda_capability() or 0) >= 8

@@ -23,9 +23,13 @@ class Progress(Protocol):
 
 
 @contextlib.contextmanager
-def track(description: str, total: int, unit: str = "images", done: int = 0) -> Iterator[Progress]:
+def track(
+    description: str, total: int, unit: str = "images", done: int = 0, *, is_shown: bool = True
+) -> Iterator[Progress]:
     """Report progress of `total` units of work, of which `done` were done before (a resumed stage)."""
-    if sys.stderr.isatty():
+    if not is_shown:
+        yield _Silent()
+    elif sys.stderr.isatty():
         with _bar(description, total, unit, done) as progress:
             yield progress
     else:
@@ -59,6 +63,14 @@ def _bar(description: str, total: int, unit: str, done: int) -> Iterator[Progres
                 bar.update(task, note=text)
 
         yield _Task()
+
+
+class _Silent:
+    def advance(self, n: int = 1) -> None:
+        pass
+
+    def describe(self, text: str) -> None:
+        pass
 
 
 class _Lines:

@@ -35,8 +35,8 @@ class _Failure:
 def run_in_ranks(function: Callable[..., None], num_ranks: int, *arguments: Any) -> None:
     """Call `function(*arguments)` in so many processes, which find each other through the environment.
 
-    Each has LOCAL_RANK, MASTER_ADDR and MASTER_PORT set, from which torch and Fabric make a group on this machine. A stop
-    signal to this process is passed on once, and the ranks end by raising `Stopped` where they can save.
+    Each has LOCAL_RANK, MASTER_ADDR and MASTER_PORT set, from which torch and Fabric make a group on this machine. A
+    stop signal to this process is passed on once, and the ranks end by raising `Stopped` where they can save.
 
     Args:
         function: of a module; it and its arguments travel to the processes.

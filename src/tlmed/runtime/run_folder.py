@@ -22,7 +22,7 @@ RECIPE_FILE, METRICS_FILE = "recipe.yaml", "metrics.json"
 _LOCK_FILE, _LOG_FILE = ".lock", "log.jsonl"
 # What does not change a result, and what `--seed` adds to.
 _NOT_IDENTITY: dict[str, Any] = {
-    "runtime": {"device", "workers", "checkpoint_seconds"},
+    "runtime": {"device", "devices", "workers", "checkpoint_seconds", "compile", "deterministic"},
     "note": True,
     "evaluation": {"seeds"},
     "name": True,

@@ -98,7 +98,7 @@ def _write(tensors: dict[str, Tensor], noted: dict[str, str], path: Path) -> Non
 
 
 def load_checkpoint(folder: Path, state: TrainingState) -> TrainingProgress:
-    """Restore what was saved, or return a fresh start where nothing was, or where it changed on disk (with a warning)."""
+    """Restore what was saved; a fresh start where nothing was, or where it changed on disk (with a warning)."""
     remove_unfinished_files(folder)
     file = folder / _FILE
     if not file.exists():
@@ -138,7 +138,7 @@ def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
     return digest.hexdigest()
 
 

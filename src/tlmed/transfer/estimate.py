@@ -18,8 +18,8 @@ from tlmed.transfer.plan import STAGES, StageTask
 
 _TRAINING_FACTOR = 3  # forward, gradient by input, gradient by weight; a frozen backbone runs forward alone
 # Of a large float32 matrix product's rate; networks are made of smaller ones. On one core with AMX, at about 100 px:
-# VGG-16 0.14 and 0.14, ConvNeXt-T 0.34 and 0.36, Swin-T 0.44 and 0.76, ResNet-50 0.47 and 0.78, ViT-S 0.73 and 1.63, but
-# EfficientNet-B0 0.12 and 0.07: a factor of three either way.
+# VGG-16 0.14 and 0.14, ConvNeXt-T 0.34 and 0.36, Swin-T 0.44 and 0.76, ResNet-50 0.47 and 0.78, ViT-S 0.73 and 1.63,
+# but EfficientNet-B0 0.12 and 0.07: a factor of three either way.
 _EFFICIENCY = {"float32": 0.35, "bf16": 0.7}
 _PROBE_EDGE, _PROBE_REPEATS = 768, 6
 _ROUGH = "rough, from the network's arithmetic"
@@ -63,10 +63,14 @@ def estimate_seconds(task: StageTask, store: Store) -> TimeEstimate:
         return TimeEstimate(None, "unknown until its first epoch")
     giga_multiply_adds = known.giga_multiply_adds_with(task.recipe.backbone, task.image.size)
     factor = _TRAINING_FACTOR if task.strategy.kind == "finetune" else 1
-    return TimeEstimate(factor * num_images / _forward_rate(giga_multiply_adds, _matrix_rate(), task.recipe.runtime.precision), _ROUGH)
+    return TimeEstimate(
+        factor * num_images / _forward_rate(giga_multiply_adds, _matrix_rate(), task.recipe.runtime.precision), _ROUGH
+    )
 
 
-def estimate_speeds(backbones: Iterable[KnownBackbone], store: Store, device: str, precision: str) -> dict[str, SpeedEstimate]:
+def estimate_speeds(
+    backbones: Iterable[KnownBackbone], store: Store, device: str, precision: str
+) -> dict[str, SpeedEstimate]:
     """Estimate how fast each network as it comes is fine-tuned on this machine, by name.
 
     Args:

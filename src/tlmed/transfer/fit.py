@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +24,7 @@ from tlmed.recipe.protocol import RuntimeSettings
 from tlmed.recipe.training import TrainingSettings
 from tlmed.runtime.device import seed_step
 from tlmed.runtime.progress import track
-from tlmed.runtime.stopping import deferred_stop, raise_if_stopped, stop_requested
+from tlmed.runtime.stopping import Stopped, deferred_stop, raise_if_stopped, stop_requested
 from tlmed.transfer.checkpoint import TrainingProgress, TrainingState, load_checkpoint, save_checkpoint
 from tlmed.transfer.finite import NonFiniteNumbers, first_non_finite
 from tlmed.transfer.optim import (
@@ -36,7 +38,7 @@ from tlmed.transfer.optim import (
 from tlmed.transfer.parameter_groups import check_covered
 from tlmed.transfer.strategy import Strategy
 
-_LARGEST_SHARE_OF_SAVING = 0.02  # of the time; large networks are saved less often
+LARGEST_SHARE_OF_SAVING = 0.02  # of the time; large networks are saved less often
 _MAX_VALIDATIONS = 20  # points of the learning curve; each costs a pass over the validation images
 
 
@@ -103,7 +105,7 @@ def fit(
     check_covered(classifier, groups)
     training = task.training
     average = create_average(classifier, training.ema_decay) if training.ema_decay is not None else None
-    computed = torch.compile(classifier) if runtime.compile else classifier
+    computed: Any = torch.compile(classifier) if runtime.compile else classifier
     model, optimizer = fabric.setup(computed, create_optimizer(groups, training))
     if average is not None:
         average.to(fabric.device)
@@ -126,7 +128,7 @@ def fit(
 @dataclass
 class _Loop:
     classifier: Classifier
-    model: torch.nn.Module
+    model: Any
     strategy: Strategy
     task: FitTask
     runtime: RuntimeSettings
@@ -147,7 +149,7 @@ class _Loop:
         batches = iterate_steps(steps, progress.step, num_steps, self.runtime.num_workers, fabric.device)
         last_save = last_time = time.monotonic()
         pause = self.runtime.checkpoint_seconds
-        with track(task.name, num_steps, "steps", done=progress.step) as bar:
+        with track(task.name, num_steps, "steps", done=progress.step, is_shown=fabric.is_global_zero) as bar:
             while progress.step < num_steps and not progress.is_finished:
                 batch = next(batches)
                 progress.waiting_seconds += time.monotonic() - last_time
@@ -165,10 +167,11 @@ class _Loop:
                 if must_stop or now - last_save > pause:
                     self._save()
                     last_save = last_time = time.monotonic()
-                    pause = max(self.runtime.checkpoint_seconds, (last_save - now) / _LARGEST_SHARE_OF_SAVING)
+                    pause = max(self.runtime.checkpoint_seconds, (last_save - now) / LARGEST_SHARE_OF_SAVING)
                 if must_stop:
                     fabric.barrier()
                     raise_if_stopped()
+                    raise Stopped(signal.SIGTERM)  # another process was asked
 
     def _save(self) -> None:
         if self.fabric.is_global_zero:
@@ -208,16 +211,17 @@ class _Loop:
         if self.fabric.world_size == 1:
             return loss, must_stop
         both = torch.tensor([loss, float(must_stop)], dtype=torch.float64, device=self.fabric.device)
-        mean_loss, share_stopped = self.fabric.all_reduce(both, reduce_op="mean").tolist()
+        reduced: Any = self.fabric.all_reduce(both, reduce_op="mean")
+        mean_loss, share_stopped = reduced.tolist()
         return mean_loss, share_stopped > 0
 
     def _check_finite(self, what: str, value: float, positions: Tensor) -> None:
         if math.isfinite(value):
             return
-        of_all = self.fabric.all_gather(positions).flatten().tolist()
+        of_all: Any = self.fabric.all_gather(positions)
         raise NonFiniteLoss(
             f"{self.task.name}: the {what} became {value} at step {self.progress.step + 1}, before any update with it; "
-            f"{self._what_to_do(of_all)}"
+            f"{self._what_to_do(of_all.flatten().tolist())}"
         )
 
     def _check_state(self, positions: Tensor) -> None:
@@ -225,8 +229,8 @@ class _Loop:
         name = first_non_finite(self.measured.state_dict())
         if name is not None:
             raise NonFiniteNumbers(
-                f"{self.task.name}: {name} is not finite after step {self.progress.step + 1}, and nothing was saved with "
-                f"it; {self._what_to_do(positions.tolist())}"
+                f"{self.task.name}: {name} is not finite after step {self.progress.step + 1}, and nothing was saved "
+                f"with it; {self._what_to_do(positions.tolist())}"
             )
 
     def _what_to_do(self, positions: Sequence[int]) -> str:

@@ -74,7 +74,7 @@ class FrozenBackbone:
             inputs = form(pixels.to(self._fabric.device), positions)
             with self._fabric.autocast():
                 features = self._classifier.features(inputs).to("cpu", torch.float32).numpy()
-            self._check_finite(features, [images.paths[position] for position in positions])
+            self._check_finite(features, [images.paths[int(position)] for position in positions])
             parts.append(features)
             progress.advance(len(positions))
         return np.concatenate(parts)

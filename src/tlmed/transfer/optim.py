@@ -32,8 +32,8 @@ def create_optimizer(groups: Sequence[ParameterGroup], training: TrainingSetting
 def learning_rate_at(step: int, num_steps: int, training: TrainingSettings) -> float:
     """The rate of a step (from 0): a linear rise over the warm-up, then constant, in steps, or along a half cosine.
 
-    The cosine ends near zero (Loshchilov & Hutter 2017, without restarts). A function of the step alone, so that nothing
-    needs to be resumed.
+    The cosine ends near zero (Loshchilov & Hutter 2017, without restarts). A function of the step alone, so that
+    nothing needs to be resumed.
     """
     num_warmup = round(training.warmup_fraction * num_steps)
     if step < num_warmup:

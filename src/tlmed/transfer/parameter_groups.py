@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from timm.models._manipulate import group_with_matcher
 from torch import nn
@@ -52,7 +53,8 @@ def steps_below_head(backbone: nn.Module) -> dict[str, int]:
     their order, with those of a `Sequential` in its place.
     """
     names = [name for name, _ in backbone.named_parameters()]
-    matcher = backbone.group_matcher(coarse=False) if hasattr(backbone, "group_matcher") else None
+    describe: Any = getattr(backbone, "group_matcher", None)
+    matcher = describe(coarse=False) if describe is not None else None
     # Some list their layers by a function; Inception's puts all its blocks into the head's layer.
     if not isinstance(matcher, dict):
         layers = list(dict.fromkeys(_layers_in_order(backbone)))

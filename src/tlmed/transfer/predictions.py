@@ -10,8 +10,8 @@ import pandas as pd
 
 from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages
-from tlmed.runtime.progress import track
 from tlmed.runtime.integrity import check_intact, is_intact, publish_sealed, sealed_text
+from tlmed.runtime.progress import track
 from tlmed.runtime.store import Store, content_key, write_durably
 from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
 

@@ -20,6 +20,7 @@ from tlmed.models.weights import LoadReport, load_weights, read_state, save_weig
 from tlmed.runtime.device import launch, seed_step
 from tlmed.runtime.digests import file_digest
 from tlmed.runtime.integrity import check_intact
+from tlmed.runtime.ranks import run_in_ranks
 from tlmed.runtime.store import Store, write_json_durably
 from tlmed.transfer.estimate import num_passes
 from tlmed.transfer.finite import check_finite
@@ -38,7 +39,21 @@ def train_stage(task: StageTask, images: PreparedImages, store: Store, folder: P
         InputError: weights that do not fit, a non-finite loss.
         Stopped: after a stop signal, with the training state saved in the store's work folder.
     """
-    fabric = launch(task.recipe.runtime)
+    num_devices = task.recipe.runtime.devices if _shares_batches(task) else 1
+    if num_devices == 1:
+        _train(task, images, store, folder, num_devices)
+    else:
+        run_in_ranks(_train, num_devices, task, images, store, folder, num_devices)
+
+
+def _shares_batches(task: StageTask) -> bool:
+    """Whether there is a loop whose batches several processes can share: a head on cached features is soon trained."""
+    return task.strategy.kind == "finetune" or (task.strategy.kind == "linear-probe" and not task.strategy.cached_views)
+
+
+def _train(task: StageTask, images: PreparedImages, store: Store, folder: Path, num_devices: int) -> None:
+    """Train in this process, alone or as one of several; the first one writes."""
+    fabric = launch(task.recipe.runtime, devices=num_devices)
     classifier, loaded = _create(task, store)
     if prefers_channels_last(classifier.backbone):
         classifier.to(memory_format=torch.channels_last)
@@ -52,6 +67,8 @@ def train_stage(task: StageTask, images: PreparedImages, store: Store, folder: P
         work_folder=store.work_folder(STAGES, task.key),
     )
     result, solved = _learn(task, classifier, fit_task, fabric)
+    if not fabric.is_global_zero:
+        return
     check_finite(result.state, f"{fit_task.name}, trained")
     save_weights(result.state, folder / "model.safetensors")
     result.history.to_csv(folder / "history.csv", index=False)
@@ -141,6 +158,7 @@ def _card(
         "digest": file_digest(folder / "model.safetensors"),
         "num_steps": result.num_steps,
         "seconds": round(result.seconds, 1),
+        "waiting_seconds": round(result.waiting_seconds, 1),
         "images_per_second": round(num_seen / max(result.seconds, 1e-9), 2),
         "device": str(fabric.device),
         "precision": task.recipe.runtime.precision,
