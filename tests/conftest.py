@@ -21,6 +21,8 @@ if _CACHE:
         os.environ[_name] = _CACHE
     os.environ["PYTHONPATH"] = os.pathsep.join([str(_GUARD), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    # Two test processes on two cores: threads of each would only wait for the other's.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nobody listens there: a test that means a hub brings its own
     os.environ.pop("HF_HUB_OFFLINE", None)
 
