@@ -6,6 +6,7 @@ python benchmarks/training.py --device cuda            # ViT-B/16, and the share
 
 One process a variant, rounds interleaved, each 3 untimed then 20 timed steps; AdamW (fused) in all:
   tlmed       its training loop with its defaults, from its prepared store (COVID-CT's training images)
+  tlmed_compiled   the same with runtime.compile
   ceiling     a bare loop over one synthetic batch, timm's network as it comes, bf16 autocast
   hf_default  Hugging Face's Trainer with its defaults, decoding the files; hf_bf16 the same with bf16=True
   tlmed_resnet50, plain_resnet50   ResNet-50 through tlmed, and in a bare loop in plain float32
@@ -38,7 +39,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--variants", nargs="+", default=VARIANTS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--compile", action="store_true", help="tlmed with runtime.compile")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -74,9 +74,10 @@ def _in_own_process(name: str) -> dict[str, float]:
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     """Images a second and peak memory (MB) of one variant in this process."""
     ways: dict[str, Callable[[], tuple[list[float], dict[str, float]]]] = {
-        "tlmed": lambda: _tlmed("vit_small_patch16_224", arguments),
-        "tlmed_resnet50": lambda: _tlmed("resnet50", arguments),
-        "tlmed_vit_base": lambda: _tlmed("vit_base_patch16_224", arguments),
+        "tlmed": lambda: _tlmed("vit_small_patch16_224", arguments.device),
+        "tlmed_compiled": lambda: _tlmed("vit_small_patch16_224", arguments.device, is_compiled=True),
+        "tlmed_resnet50": lambda: _tlmed("resnet50", arguments.device),
+        "tlmed_vit_base": lambda: _tlmed("vit_base_patch16_224", arguments.device),
         "ceiling": lambda: _bare("vit_small_patch16_224", is_bf16=True),
         "plain_resnet50": lambda: _bare("resnet50", is_bf16=False),
         "hf_default": lambda: _hugging_face(is_bf16=False),
@@ -99,7 +100,7 @@ def _covid_ct() -> tuple[list[Path], list[int]]:
     return [Path(file) for file in train["file"]], [int(label == "COVID") for label in train["label"]]
 
 
-def _tlmed(backbone: str, arguments: argparse.Namespace) -> tuple[list[float], dict[str, float]]:
+def _tlmed(backbone: str, device: str, *, is_compiled: bool = False) -> tuple[list[float], dict[str, float]]:
     import numpy as np
     import torch
     from torch import nn
@@ -129,7 +130,7 @@ def _tlmed(backbone: str, arguments: argparse.Namespace) -> tuple[list[float], d
 
     with tempfile.TemporaryDirectory() as folder:
         store, image = Store(Path(folder)), ImageSettings(size=SIZE)
-        if arguments.device == "cpu":
+        if device == "cpu":
             files, labels = _covid_ct()
             digests = FileDigests(store).of(files)
             prepared = prepare_images(files, digests, image, store)
@@ -141,10 +142,10 @@ def _tlmed(backbone: str, arguments: argparse.Namespace) -> tuple[list[float], d
         training = TrainingSettings(epochs=1, batch_size=BATCH, learning_rate=RATE)
         runtime = RuntimeSettings.model_validate(
             {
-                "device": arguments.device,
-                "precision": "bf16" if arguments.device == "cuda" or cpu_has_bf16() else "float32",
-                "workers": 0 if arguments.device == "cpu" else 8,
-                "compile": arguments.compile,
+                "device": device,
+                "precision": "bf16" if device == "cuda" or cpu_has_bf16() else "float32",
+                "workers": 0 if device == "cpu" else 8,
+                "compile": is_compiled,
             }
         )
         classifier = create_classifier(BackboneSettings(name=backbone), image, 2)

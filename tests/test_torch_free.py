@@ -66,6 +66,10 @@ def test_the_draft_of_a_recipe(finished_run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "recipe.yaml").exists()
 
 
+def test_the_list_of_backbones(tmp_path: Path) -> None:
+    assert heavy_modules_after(command(["weights", "list", "--backbones", "--store", str(tmp_path)])) == []
+
+
 def command(arguments: list[str]) -> str:
     return (
         f"import sys; sys.argv = ['tlmed', *{arguments!r}]\nfrom tlmed.cli.app import app\napp(standalone_mode=False)"

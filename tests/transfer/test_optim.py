@@ -8,8 +8,10 @@ from torch import nn
 
 from tlmed.recipe.training import TrainingSettings
 from tlmed.transfer.optim import (
+    clip_gradient,
     create_average,
     create_optimizer,
+    gradient_norm,
     learning_rate_at,
     set_learning_rate,
 )
@@ -52,3 +54,45 @@ def test_the_average_is_the_hand_computed_one_and_keeps_integers() -> None:
         expected = value if expected is None else decay * expected + (1 - decay) * value
     assert average.module.weight.item() == pytest.approx(expected)
     assert average.module.num_batches_tracked.item() == 2
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(2.5, [-1.5, -2.0]), (5.0, [-3.0, -4.0]), (9.0, [-3.0, -4.0])])
+def test_a_clipped_step_is_the_hand_computed_one(limit: float, expected: list[float]) -> None:
+    weight = nn.Parameter(torch.zeros(2))
+    optimizer = create_optimizer(
+        [ParameterGroup({"weight": weight}, 0.0)], TrainingSettings(optimizer="sgd", learning_rate=1.0, momentum=0.0)
+    )
+    weight.grad = torch.tensor([3.0, 4.0])
+    clip_gradient(optimizer, 5.0, limit)
+    optimizer.step()
+    assert weight.tolist() == pytest.approx(expected)
+
+
+def test_a_small_gradient_after_a_clipped_one_is_left_alone() -> None:
+    weight = nn.Parameter(torch.zeros(2))
+    optimizer = create_optimizer(
+        [ParameterGroup({"weight": weight}, 0.0)], TrainingSettings(optimizer="sgd", learning_rate=1.0, momentum=0.0)
+    )
+    for gradient in ([30.0, 40.0], [0.3, 0.4]):
+        weight.grad = torch.tensor(gradient)
+        clip_gradient(optimizer, float(weight.grad.norm()), 1.0)
+        optimizer.step()
+    assert weight.tolist() == pytest.approx([-0.9, -1.2])
+
+
+def test_adamw_clips_as_the_library_does() -> None:
+    ours, theirs = nn.Linear(3, 2), nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    training = TrainingSettings(learning_rate=0.1)
+    optimizer = create_optimizer([ParameterGroup(dict(ours.named_parameters()), 0.01)], training)
+    reference = torch.optim.AdamW(theirs.parameters(), lr=0.1, weight_decay=0.01)
+    for scale in (1.0, 20.0, 0.01):
+        for model in (ours, theirs):
+            model.zero_grad()
+            (scale * model(torch.ones(4, 3)).square().sum()).backward()
+        clip_gradient(optimizer, float(gradient_norm(ours)), 1.0)
+        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+        reference.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+    torch.testing.assert_close(ours.bias, theirs.bias)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tlmed.cli.backbones import BackbonesOption, list_backbones
 from tlmed.cli.run import JsonOption
 
 if TYPE_CHECKING:
@@ -23,8 +24,13 @@ _DEFAULT_STORE = Path("runs")
 
 
 @weights_app.command("list")
-def list_stored(store: StoreOption = _DEFAULT_STORE, as_json: JsonOption = False) -> None:
+def list_stored(
+    store: StoreOption = _DEFAULT_STORE, backbones: BackbonesOption = False, as_json: JsonOption = False
+) -> None:
     """List the weights of hubs that a store has."""
+    if backbones:
+        list_backbones(store, as_json)
+        return
     from tlmed.cli.screen import print_json
     from tlmed.models.weight_imports import list_weights
 

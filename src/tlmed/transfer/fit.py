@@ -186,7 +186,8 @@ class _Loop:
         norm = float(gradient_norm(self.classifier))
         self._check_finite("gradient", norm, batch.positions)
         if self.task.training.clip_norm is not None:
-            clip_gradient(self.classifier, norm, self.task.training.clip_norm)
+            within_fabric: Any = self.state.optimizer
+            clip_gradient(within_fabric.optimizer, norm, self.task.training.clip_norm)
         self.state.optimizer.step()
         self.state.optimizer.zero_grad(set_to_none=True)
         if self.state.average is not None:

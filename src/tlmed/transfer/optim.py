@@ -58,10 +58,16 @@ def gradient_norm(model: nn.Module) -> Tensor:
     return torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
 
 
-def clip_gradient(model: nn.Module, norm: float, limit: float) -> None:
-    """Scale all gradients so that their common norm, which is `norm`, becomes `limit` at most (Pascanu et al. 2013)."""
-    if norm > limit:
-        torch._foreach_mul_([p.grad for p in model.parameters() if p.grad is not None], limit / norm)
+def clip_gradient(optimizer: torch.optim.Optimizer, norm: float, limit: float) -> None:
+    """Have the next step see gradients whose common norm, which is `norm`, is `limit` at most (Pascanu et al. 2013).
+
+    The fused optimisers divide by `grad_scale`, which gradient scalers use, in the same pass over the memory; a pass
+    of its own took 13 ms for ViT-S.
+
+    Args:
+        optimizer: from `create_optimizer`.
+    """
+    optimizer.grad_scale = torch.tensor(norm / limit) if norm > limit else None  # type: ignore[attr-defined]
 
 
 def create_average(model: nn.Module, decay: float) -> AveragedModel:
