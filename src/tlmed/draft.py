@@ -108,7 +108,7 @@ def find_id_pattern(paths: Sequence[str], labels: Sequence[str]) -> IdPattern | 
 
 def _domain(path: Path, manifest: Manifest) -> dict[str, Any]:
     num_train = int((~manifest.table["split"].isin(["val", "test"])).sum())
-    epochs = 40 if num_train <= 1000 else 20 if num_train <= 5000 else 10
+    epochs = 20 if num_train <= 5000 else 10
     batch_size = 8 if num_train < 100 else 16 if num_train <= 5000 else 32
     counts = ", ".join(
         f"{count} {label}" for label, count in manifest.table["label"].value_counts().sort_index().head(12).items()

@@ -58,3 +58,26 @@ def test_what_another_process_is_writing_is_left_alone(tlmed: Tlmed, project: Pr
         answer = json.loads(tlmed("clean", "runs", "--remove", "--json").out)
         assert answer["removed"] == []
     assert store.is_complete("stages", key)
+
+
+def test_what_an_interrupted_download_left_goes_unless_it_is_still_being_written(
+    tlmed: Tlmed, project: Project
+) -> None:
+    store, commit = Store(Path("runs")), "89ab" * 10
+    dead, alive = "timm--resnet-18.a1", f"some-lab--removed-net@{commit}"
+    left = Path("runs/weights") / f".writing-{dead}"
+    (left / "arrivals").mkdir(parents=True)
+    (left / "arrivals/part").write_bytes(b"half")
+    foreign = Path("runs/weights/.writing-notes")
+    foreign.mkdir()
+    with store.publish("weights", alive):
+        entries = json.loads(tlmed("clean", "runs", "--json").out)["entries"]
+        assert [(entry["kind"], entry["key"], entry["bytes"]) for entry in entries] == [
+            ("weights", None, 0),
+            ("weights", None, 4),
+        ]
+        removed = json.loads(tlmed("clean", "runs", "--remove", "--json").out)["removed"]
+    assert removed == [str(left.resolve())]
+    assert not left.exists()
+    assert foreign.is_dir()
+    assert store.is_complete("weights", alive)

@@ -45,7 +45,7 @@ def test_run_folder_holds_everything(tlmed: Tlmed, project: Project) -> None:
     assert load_file(folder / "bundle/model.safetensors")
     assert "Not a medical device" in (folder / "bundle/README.md").read_text(encoding="utf-8")
     pictures = sorted((folder / "figures").glob("*.png"))
-    assert [picture.name.split("-")[0] for picture in pictures] == ["arms", *["confusion"] * 2, *["learning"] * 2]
+    assert [picture.name.split("-")[0] for picture in pictures] == ["arms", *["confusion"] * 2, "learning"]
     for picture in pictures:
         with Image.open(picture) as opened:
             assert np.asarray(opened.convert("L")).std() > 10  # something is drawn
@@ -96,6 +96,27 @@ def test_seeds_share_the_probe_of_given_weights(tlmed: Tlmed, project: Project) 
         part["p_sick"].tolist() for _, part in pd.read_parquet("runs/probe/predictions.parquet").groupby("seed")
     )
     assert one == other
+    (picture,) = Path("runs/probe/figures").glob("confusion-*.png")  # one for both
+    assert picture.name.startswith("confusion-probe-seed0-")
+
+
+def test_the_plan_names_a_shared_probe_once_with_its_seeds(tlmed: Tlmed, project: Project) -> None:
+    tlmed("run", project.recipe, "--arm", "scratch")
+    project.change_recipe("training:", "weights: stage:small/target\ntraining:")
+    shown = tlmed("run", project.recipe, "--seed", "1", "--seed", "4", "--dry-run").out
+    text = " ".join(shown.replace("│", " ").split())
+    assert text.count("=> probe") == 1
+    assert "target (logistic-regression) seeds 1, 4, 12 images" in text
+    assert text.count("target seed 4, ") == 2  # scratch and generic
+
+
+def test_the_plan_refuses_batches_that_cannot_be_shared(tlmed: Tlmed, project: Project) -> None:
+    for more in (("--dry-run",), ()):
+        answer = tlmed("run", project.recipe, "--set", "runtime.devices=3", *more)
+        assert answer.exit_code == 1
+        assert "stage 'target': 4 images a step" in answer.err
+        assert "Traceback" not in answer.err
+    assert not list(Path("runs").glob("stages/*"))  # not even the probe
 
 
 def test_the_probe_is_delivered_where_the_recipe_says_so(tlmed: Tlmed, project: Project) -> None:

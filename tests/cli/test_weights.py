@@ -149,3 +149,17 @@ def test_random_weights_cannot_be_shown(tlmed: Tlmed, project: Project) -> None:
     answer = tlmed("weights", "show", "none")
     assert answer.exit_code == 1
     assert "random" in answer.err
+
+
+def test_backbones_are_listed_with_size_speed_and_licence(tlmed: Tlmed, tmp_path: Path) -> None:
+    answer = tlmed("weights", "list", "--backbones", "--store", tmp_path, "--json")
+    assert answer.exit_code == 0, answer.err
+    listed = {backbone["name"]: backbone for backbone in json.loads(answer.out)}
+    known = listed["vit_small_patch16_224"]
+    assert known["parameters_million"] == pytest.approx(21.67, abs=0.01)
+    assert known["weights"].startswith("hub:timm/vit_small_patch16_224.")
+    assert known["licence"] == "apache-2.0"
+    assert known["training_speed"]["images_per_second"] > 0
+    assert known["training_speed"]["basis"].startswith("rough")
+    table = tlmed("weights", "list", "--backbones", "--store", tmp_path)
+    assert "vit_small_patch16_224" in table.out and "21.7 M" in table.out and "apache-2.0" in table.out

@@ -247,6 +247,17 @@ def test_the_interval_says_how_many_seeds_it_covers() -> None:
     assert "unknown" not in said(3)
 
 
+def test_seeds_that_come_to_the_same_count_as_one() -> None:
+    probe = [_random(arm="probe", seed=seed) for seed in (0, 1, 2)]
+    tuned = [_random(draw=seed, arm="tuned", seed=seed) for seed in (0, 1, 2)]
+    alone, once, both = (_measure(pd.concat(parts)) for parts in (probe, probe[:1], [*probe, *tuned]))
+    assert alone["arms"] == once["arms"]
+    assert "one seed, so they cover the choice of cases, not the chance of training" in alone["interval"]
+    assert "All seeds come to the same in probe: that counts as one seed." in both["interval"]
+    assert "with one seed they leave out the chance of training" in both["interval"]
+    assert "same" not in once["interval"] + _measure(pd.concat(tuned))["interval"]
+
+
 def test_the_interval_says_when_groups_are_unknown() -> None:
     table = _random(40)
     assert _measure(table)["groups_known"] is False

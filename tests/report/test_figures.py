@@ -57,6 +57,29 @@ def test_confusion_matrix_counts_rows_as_truth(tmp_path: Path, drawn: list[Figur
     assert_is_picture(tmp_path / "matrix.png")
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ["other", "viral-pneumonia"],
+        ["large.cell.carcinoma", "squamous.cell.carcinoma"],
+        ["adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma"],
+    ],
+)
+def test_a_confusion_matrix_with_long_names_stays_within_its_picture(
+    tmp_path: Path, drawn: list[Figure], classes: list[str]
+) -> None:
+    labels = np.array(classes)
+    figures.draw_confusion_matrix(labels, labels, classes, "generic-related, seeds 0, 1, 2, test", tmp_path / "m.png")
+    (figure,) = drawn
+    content, picture = figure.get_tightbbox(), figure.bbox_inches
+    assert min(content.x0, content.y0) > 0
+    assert content.x1 < picture.width
+    assert content.y1 < picture.height
+    names = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    if figure.axes[0].get_xticklabels()[0].get_rotation() == 0:
+        assert names[0].x1 < names[1].x0
+
+
 def test_arms_stand_from_top_to_bottom_with_their_intervals(tmp_path: Path, drawn: list[Figure]) -> None:
     cells: list[dict[str, Any]] = [
         {"value": 0.7, "low": 0.6, "high": 0.8},

@@ -52,3 +52,10 @@ def test_a_full_disk_is_called_that(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="No space left") as caught:
         FileDigests(Store(tmp_path)).of([Path(__file__)])
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_database_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    (tmp_path / "digests.sqlite").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        FileDigests(Store(tmp_path)).of([Path(__file__)])
+    assert caught.value.filename == str(tmp_path.resolve() / "digests.sqlite")

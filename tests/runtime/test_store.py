@@ -70,10 +70,19 @@ def test_a_full_disk_leaves_the_old_content_and_no_temporary_file(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("tlmed.runtime.store.os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write_durably(file, "new")
+    assert caught.value.filename == str(file)
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_what_could_not_be_published_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for named, expected in ((None, str(store.folder("stages", KEY))), ("image.png", "image.png")):
+        with pytest.raises(OSError, match="No space left") as caught, store.publish("stages", KEY):
+            raise OSError(errno.ENOSPC, "No space left on device", named)
+        assert caught.value.filename == expected
 
 
 def test_a_line_is_appended_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

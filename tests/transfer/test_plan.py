@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from tlmed.data.loaders import LabelledImages, TrainingSteps
 from tlmed.data.manifest import Manifest
+from tlmed.errors import InputError
 from tlmed.recipe.load import parse_recipe
-from tlmed.recipe.recipe import Recipe, resolve_arms, resolved
+from tlmed.recipe.recipe import Recipe, resolve_arms, resolved, training_of
 from tlmed.runtime.store import Store
 from tlmed.transfer.plan import ChainPlan, plan_chain
 
@@ -70,6 +74,8 @@ def test_arms_that_share_a_beginning_share_its_stages(plan: Callable[..., ChainP
     short = made.tasks[made.last["generic", 0]]
     assert full.lineage()[0] is short.lineage()[0]
     assert full.route == "random weights -> generic -> related -> target"
+    probe = made.tasks[made.last["probe", 0]]
+    assert probe.route == "random weights -> generic -> target (logistic-regression)"
 
 
 def test_parents_stand_before_their_children(plan: Callable[..., ChainPlan]) -> None:
@@ -185,6 +191,20 @@ def test_seeds_share_a_probe_that_draws_nothing(plan: Callable[..., ChainPlan], 
     assert num_probes(weights=weights, allow_unmatched=["blocks.11.*"]) == 3  # or a part of one
 
 
+def test_a_probe_goes_by_the_seed_of_what_it_starts_from(plan: Callable[..., ChainPlan], tmp_path: Path) -> None:
+    made = plan(seeds=(3, 5))
+    assert [made.tasks[made.last["probe", seed]].seed for seed in (3, 5)] == [3, 5]
+    assert made.seeds_of(made.last["probe", 5]) == [5]
+    shared = plan(only_target(weights=weights_file(tmp_path)), seeds=(3, 5))
+    assert shared.tasks[shared.last["probe", 5]].seed == 0
+    assert shared.seeds_of(shared.last["probe", 5]) == [3, 5]
+    chain = [{**CONTENT["chain"][0], "seed": 7}, *CONTENT["chain"][1:]]
+    fixed = plan(recipe(chain=chain), seeds=(3, 5))
+    (start, probe) = fixed.tasks[fixed.last["probe", 3]].lineage()
+    assert (start.seed, probe.seed) == (7, 7)
+    assert fixed.seeds_of(start.key) == fixed.seeds_of(probe.key) == [3, 5]
+
+
 def test_a_probe_reads_no_settings_of_steps_and_views(plan: Callable[..., ChainPlan]) -> None:
     def key(**training: Any) -> str:
         return plan(only_target(training=training)).last["probe", 0]
@@ -223,3 +243,60 @@ def test_groups_are_in_the_key_where_they_count_but_not_their_names(
 def test_groups_are_not_in_the_key_of_what_never_looks_at_them(plan: Callable[..., ChainPlan]) -> None:
     one, other = (plan(only_target(), grouped(lambda row, n=n: str(row // n))).last for n in (6, 9))
     assert one["scratch", 0] == other["scratch", 0]
+
+
+@pytest.mark.parametrize(
+    ("training", "devices"),
+    [
+        ({"batch_size": 4}, 3),
+        ({"batch_size": 4, "accumulation": 2}, 4),
+        ({"batch_size": 16, "accumulation": 8}, 1),  # of the 6 train images
+    ],
+)
+def test_batches_that_cannot_be_shared_are_refused_before_anything_is_trained(
+    plan: Callable[..., ChainPlan], training: dict[str, Any], devices: int
+) -> None:
+    changes = {"training": training, "runtime": {"devices": devices}}
+    with pytest.raises(InputError, match=r"stage 'target': .* training\.batch_size to a multiple of"):
+        plan(only_target(**changes))
+    solved = only_target(arms={"probe": {"stages": ["target"], "strategy": LOGISTIC}}, **changes)
+    assert len(plan(solved).tasks) == 1  # it has no batches
+
+
+def test_the_plan_refuses_the_batches_that_the_loop_would_refuse(plan: Callable[..., ChainPlan]) -> None:
+    images = LabelledImages(np.zeros((6, 1, 4, 4), np.uint8), np.arange(6), np.arange(6) % 2, [""] * 6)
+    outcomes = set()
+    for batch_size, accumulation, devices in itertools.product((2, 4, 6, 16), (1, 2), (1, 2, 3, 4)):
+        training = {"batch_size": batch_size, "accumulation": accumulation}
+        made = only_target(training=training, runtime={"devices": devices})
+        in_plan = is_refused(lambda made=made: plan(made))
+        settings = training_of(made, made.target)
+        in_loop = is_refused(lambda s=settings, n=devices: TrainingSteps(images, s, 0, shard=(0, n)))
+        assert in_plan == in_loop, (training, devices)
+        outcomes.add(in_plan)
+    assert outcomes == {True, False}
+
+
+def is_refused(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except InputError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        ({"kind": "finetune"}, 2),
+        ({"kind": "linear-probe", "cached_views": 0}, 2),
+        ({"kind": "linear-probe", "cached_views": 2}, 1),
+        (LOGISTIC, 1),
+    ],
+)
+def test_processes_share_what_loops_over_images(
+    plan: Callable[..., ChainPlan], strategy: dict[str, Any], expected: int
+) -> None:
+    arms = {"only": {"stages": ["target"], "strategy": strategy}}
+    (task,) = plan(only_target(arms=arms, runtime={"devices": 2}, training={"batch_size": 4})).tasks.values()
+    assert task.num_processes == expected

@@ -29,14 +29,15 @@ def list_backbones(store: Path, as_json: bool) -> None:
     if as_json:
         print_json([{**asdict(backbone), "training_speed": asdict(speeds[backbone.name])} for backbone in known])
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("backbone", "parameters", "trains here, images/s", "licence of known weights")
+    table = Table(Column("backbone", no_wrap=True), "parameters", "images/s, training", "licence", box=SIMPLE_HEAD)
     for backbone in known:
         speed = speeds[backbone.name]
         rate = "unknown" if speed.images_per_second is None else f"{speed.images_per_second:.3g}"
-        mark = " measured" if speed.basis.startswith("measured") else ""
+        mark = " *" if speed.basis.startswith("measured") else ""
         table.add_row(
             backbone.name,
             f"{backbone.parameters_million:.1f} M",
@@ -44,5 +45,6 @@ def list_backbones(store: Path, as_json: bool) -> None:
             (backbone.licence or "not stated") if backbone.weights else "none known",
         )
     Console().print(table)
-    print("Speeds that are not measured are rough, from each network's arithmetic. --json names the weights.")
+    print("Speeds: * measured on earlier stages here, others rough, from each network's arithmetic.")
+    print("Licences: of well-known published weights; --json names them.")
     print("Any other network of timm can be used by its name there.")

@@ -102,12 +102,14 @@ class _Level:
         arms: {ARM: {METRIC: {value, low, high}}}.
         labels: (N,) class index of each unit.
         num_seeds: of each arm.
+        alike: the arms whose seeds, more than one, all came to the same; they count as one.
     """
 
     arms: dict[str, dict[str, dict[str, float | None]]]
     labels: np.ndarray
     num_groups: int
     num_seeds: list[int]
+    alike: list[str]
 
 
 def _read(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -182,14 +184,17 @@ def _measure(units: pd.DataFrame, classes: Sequence[str], positive: str | None) 
             "test on two classes or more."
         )
     groups = reference["group"].astype(str).to_numpy()
-    arms, num_seeds = {}, []
+    arms, num_seeds, alike = {}, [], []
     for arm, part in units.groupby("arm", sort=False):
         probabilities = _by_seed(part, reference["unit"], str(arm), classes)
+        if len(probabilities) > 1 and all(np.array_equal(probabilities[0], of_seed) for of_seed in probabilities):
+            alike.append(str(arm))
+            probabilities = probabilities[:1]
         index = None if positive is None else classes.index(positive)
         scored = [Scored(labels, of_seed, index) for of_seed in probabilities]
         arms[str(arm)] = _as_cells(bootstrap_by_group(METRICS, scored, groups))
         num_seeds.append(len(scored))
-    return _Level(arms, labels, len(set(groups)), num_seeds)
+    return _Level(arms, labels, len(set(groups)), num_seeds, alike)
 
 
 def _by_seed(part: pd.DataFrame, units: pd.Series, arm: str, classes: Sequence[str]) -> list[Floats]:
@@ -234,6 +239,8 @@ def _describe_interval(level: _Level, unit: str, groups_known: bool) -> str:
         covered = (
             f"{what}, and of the seeds where an arm has several; with one seed they leave out the chance of training."
         )
+    if level.alike:
+        covered += f" All seeds come to the same in {', '.join(level.alike)}: that counts as one seed."
     if groups_known:
         return covered
     return f"{covered} Groups are unknown: each {unit} is its own, so they are too narrow if patients have several."

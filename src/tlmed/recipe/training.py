@@ -67,11 +67,13 @@ class TrainingSettings(Settings):
 
     Attributes:
         optimizer: `adamw` (Loshchilov & Hutter 2019) or `sgd` with momentum.
-        learning_rate: at its highest. 3e-4 suits AdamW on a pre-trained transformer or CNN of this size.
+        learning_rate: at its highest. 2e-4 lies between what served a vision transformer on COVID-CT best and what
+            served a convolutional network on phantoms (docs/small-data.md).
         weight_decay: not applied to biases, norms and position embeddings (as in timm and DeiT).
         layer_decay: the rate of each layer below the head is this times that of the layer above (Clark et al. 2020,
             BEiT); 1 (default) trains all layers alike: what it is worth depends on how far the domains lie apart.
-        epochs: a fixed number: under 1,000 units choosing the best epoch would spend the validation set.
+        epochs: a fixed number: under 1,000 units choosing the best epoch would spend the validation set. 20: on
+            COVID-CT 40 cost more than any other change with AdamW (docs/small-data.md).
         batch_size: images an optimiser step.
         accumulation: the batch is worked off in so many parts, for networks that do not fit into memory; the gradient
             stays that of the whole batch (batch norms see the parts). 1 by default: parts are slower.
@@ -86,7 +88,9 @@ class TrainingSettings(Settings):
         ema_decay: exponential moving average of the weights (Polyak & Juditsky 1992), which then are the result; null
             switches it off. The decay is capped at (1 + step) / (10 + step), so that short stages profit as well.
         label_smoothing: Szegedy et al. 2016; softens the certainty that few labels cannot support.
-        class_weights: weigh the loss by inverse class frequency. Off by default: it distorts the probabilities.
+        class_weights: weigh the loss by inverse class frequency. Off by default: it distorts the probabilities. The
+            mean is weighted within each part of a batch; over the parts that accumulation or several devices make it
+            is plain, so that there the gradient is near that of the whole batch, not equal to it.
         sampling: `shuffled` shows every image once an epoch; `balanced` draws the class, then the group, then the
             image, each uniformly, so that neither a frequent class nor a patient with many images rules. `shuffled`
             by default, for the same reason as `class_weights`.
@@ -103,11 +107,11 @@ class TrainingSettings(Settings):
     """
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(3e-4, gt=0.0)
+    learning_rate: float = Field(2e-4, gt=0.0)
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
     weight_decay: float = Field(0.05, ge=0.0)
     layer_decay: float = Field(1.0, gt=0.0, le=1.0)
-    epochs: int = Field(40, ge=1)
+    epochs: int = Field(20, ge=1)
     batch_size: int = Field(16, ge=1)
     accumulation: int = Field(1, ge=1)
     schedule: Literal["cosine", "step", "constant"] = "cosine"
@@ -136,7 +140,7 @@ class TrainingSettings(Settings):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Our starting point for 100 to 1,000 units; the defaults above.
+    # For 100 to 1,000 units: the defaults above; what was tried stands in docs/small-data.md.
     "small-data": {},
     # Meng et al. 2022 (doi 10.1016/j.bbe.2022.04.005): SGD 0.01, momentum 0.9, weight decay 5e-5, 30 epochs.
     # The paper names neither smoothing nor averaging, a warm-up or clipping, so they are off.

@@ -20,6 +20,8 @@ from tlmed.runtime.store import write_durably
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _DOTS_PER_INCH = 120
 _LIGHT_ON_DARK_FROM = 0.55
+_LONGEST_LEVEL_NAME = 16  # characters; longer ones of two classes would run into each other
+_INCHES_A_CHARACTER = 0.08
 
 
 def draw_learning_curves(history: pd.DataFrame, title: str, path: Path) -> None:
@@ -61,7 +63,9 @@ def draw_confusion_matrix(
     counts = pd.crosstab(labels, predicted).reindex(index=list(classes), columns=list(classes), fill_value=0).to_numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     edge = 2.4 + 0.75 * len(classes)
-    figure = Figure(figsize=(edge + 1, edge), layout="constrained")
+    width = edge + 1 + _INCHES_A_CHARACTER * max(0, max(map(len, classes)) - _LONGEST_LEVEL_NAME)
+    # Compressed: a square among long names would else be pushed over the edge of the picture.
+    figure = Figure(figsize=(width, edge), layout="compressed")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
@@ -69,9 +73,8 @@ def draw_confusion_matrix(
         text = f"{count}\n{shares[row, column]:.0%}"
         axes.text(column, row, text, ha="center", va="center", color=colour)
     positions = range(len(classes))
-    axes.set_xticks(
-        positions, classes, rotation=30 if len(classes) > 2 else 0, ha="right" if len(classes) > 2 else "center"
-    )
+    is_slanted = len(classes) > 2 or max(map(len, classes)) > _LONGEST_LEVEL_NAME
+    axes.set_xticks(positions, classes, rotation=30 if is_slanted else 0, ha="right" if is_slanted else "center")
     axes.set_yticks(positions, classes)
     axes.set(xlabel="predicted (rows sum to 100 %)", ylabel="true", title=title)
     _save(figure, path)

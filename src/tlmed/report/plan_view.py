@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,7 +22,7 @@ def plan_tree(plan: ChainPlan, estimates: Mapping[str, TimeEstimate], store: Sto
     nodes: dict[str, Tree] = {}
     starts: dict[str, Tree] = {}
     arms: dict[str, list[str]] = {}
-    for (arm, _), key in plan.last.items():
+    for arm, key in dict.fromkeys((arm, key) for (arm, _), key in plan.last.items()):  # seeds may share a stage
         arms.setdefault(key, []).append(arm)
     for key, task in plan.tasks.items():
         if task.parent is not None:
@@ -32,11 +32,14 @@ def plan_tree(plan: ChainPlan, estimates: Mapping[str, TimeEstimate], store: Sto
             if digest not in starts:
                 starts[digest] = root.add(task.start)
             above = starts[digest]
-        nodes[key] = above.add(_describe(task, estimates[key], store.is_complete(STAGES, key), arms.get(key, [])))
+        is_cached = store.is_complete(STAGES, key)
+        nodes[key] = above.add(_describe(task, plan.seeds_of(key), estimates[key], is_cached, arms.get(key, [])))
     return root
 
 
-def _describe(task: StageTask, estimate: TimeEstimate, is_cached: bool, arms: list[str]) -> str:
+def _describe(
+    task: StageTask, seeds: Sequence[int], estimate: TimeEstimate, is_cached: bool, arms: Sequence[str]
+) -> str:
     if is_cached:
         state = "[green]cached[/green]"
     elif estimate.seconds is None:
@@ -44,8 +47,14 @@ def _describe(task: StageTask, estimate: TimeEstimate, is_cached: bool, arms: li
     else:
         state = f"[yellow]to train[/yellow], about {format_seconds(estimate.seconds)} ({estimate.basis})"
     ends = f"  => [bold]{', '.join(arms)}[/bold]" if arms else ""
+    seed = seeds_in_words(seeds) if task.stage.seed is None else f"seed {task.stage.seed} of its own"
     size = f"{len(task.rows('train'))} images, {task.image.size} px"
-    return f"{task.stage.name}  seed {task.seed}, {size}, {task.key[:8]}: {state}{ends}"
+    return f"{task.step}  {seed}, {size}, {task.key[:8]}: {state}{ends}"
+
+
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """Return `seed 0`, or `seeds 0, 1, 2` of what several share."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def count_table(domains: Mapping[str, Manifest]) -> Table:

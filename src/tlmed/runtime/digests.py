@@ -85,7 +85,10 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
             database.execute(_SCHEMA)
             yield database
     except sqlite3.Error as error:
-        number = _ERROR_NUMBERS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN:
+            file.open("ab").close()  # fails as well, and says why: a read-only folder, no rights, no room
+        number = _ERROR_NUMBERS.get(code)
         if number is not None:
             raise OSError(number, os.strerror(number), str(file)) from error
         raise OSError(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlmed.runtime.store import Store, is_content_key, write_json_durably
+from tlmed.runtime.store import Store, is_content_key, key_of_leftover, write_json_durably
 
 REFERENCES_FILE = "references.json"
 KINDS = ("stages", "images", "predictions", "phantoms")
@@ -63,7 +63,7 @@ def take_stock(store: Store, extra_runs: Sequence[Path] = ()) -> list[StoredEntr
     ]
     leftovers = [
         StoredEntry(kind, None, path, _size(path), tuple(users.get((kind, _key_of(path)), ())))
-        for kind in KINDS
+        for kind in RESERVED_NAMES
         for path in store.leftovers(kind)
     ]
     return entries + leftovers
@@ -82,7 +82,7 @@ def remove(store: Store, entry: StoredEntry) -> bool:
 
 
 def _key_of(path: Path) -> str:
-    return path.name.rpartition("-")[2].removesuffix(".work")
+    return key_of_leftover(path.name) or path.name
 
 
 def _size(path: Path) -> int:

@@ -27,7 +27,10 @@ _TEMPORARY_PREFIX = ".writing-"
 _LOCK_SUFFIX = ".lock"
 _KEY_LENGTH = 32
 _KEY = re.compile(f"[0-9a-f]{{{_KEY_LENGTH}}}")
-_LEFTOVER = re.compile(rf"{re.escape(_TEMPORARY_PREFIX)}(removed-)?{_KEY.pattern}|{_KEY.pattern}\.work")
+# Weights of a hub lie under their name there, "--" for "/", and not under a content key.
+_HUB_KEY = r"[A-Za-z0-9][A-Za-z0-9._-]*--[A-Za-z0-9._-]+(?:@[0-9a-f]{40})?"
+_TEMPORARY = re.escape(_TEMPORARY_PREFIX)
+_LEFTOVER = re.compile(rf"{_TEMPORARY}(?:removed-)?({_KEY.pattern})|({_KEY.pattern})\.work|{_TEMPORARY}({_HUB_KEY})")
 
 
 def content_key(value: Any) -> str:
@@ -39,6 +42,12 @@ def content_key(value: Any) -> str:
 def is_content_key(name: str) -> bool:
     """Whether a name has the form of a key; other folders in a store are somebody else's."""
     return _KEY.fullmatch(name) is not None
+
+
+def key_of_leftover(name: str) -> str | None:
+    """The key of the result that a temporary or unfinished folder was to become; None for any other name."""
+    found = _LEFTOVER.fullmatch(name)
+    return next(key for key in found.groups() if key is not None) if found is not None else None
 
 
 def flush_folder(folder: Path) -> None:
@@ -78,13 +87,25 @@ def replaced_durably(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f"{_TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
     try:
-        yield temporary
-        flush_file(temporary)
-        temporary.replace(path)
+        with _naming(path):
+            yield temporary
+            flush_file(temporary)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which file or folder could not be written: an error of `write` itself names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def append_line(path: Path, line: str) -> None:
@@ -192,9 +213,10 @@ class Store:
             shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process: we hold its lock
             temporary.mkdir(parents=True)
             try:
-                yield temporary
-                if not final.exists():
-                    self._finish(temporary, final)
+                with _naming(final):
+                    yield temporary
+                    if not final.exists():
+                        self._finish(temporary, final)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
 
@@ -223,4 +245,4 @@ class Store:
         parent = self.root / kind
         if not parent.is_dir():
             return []
-        return sorted(path for path in parent.iterdir() if path.is_dir() and _LEFTOVER.fullmatch(path.name))
+        return sorted(path for path in parent.iterdir() if path.is_dir() and key_of_leftover(path.name) is not None)

@@ -60,7 +60,8 @@ def solve_head(
 
     C is the value of `GRID` with the lowest cross-entropy over the held-out images of a cross-validation by group,
     stratified by class; of equal ones the smallest, which is the strongest penalty. It has five folds, or as many as
-    leave every class in every training part, and where not even two do, C is `FIXED_C`.
+    leave every class in every training part, and where not even two do, C is `FIXED_C`. Where patients are unknown and
+    each image is its own group, images of one patient in two folds favour too weak a penalty.
 
     Args:
         features: (N, D).

@@ -33,7 +33,7 @@ class StageTask:
 
     Attributes:
         strategy: the arm's in the target stage, else the stage's own.
-        seed: 0 where no seed could change the result, so that all seeds share it.
+        seed: where it draws no numbers its parent's, or 0 without one, so that seeds share what is the same for all.
         parent: the task whose weights it starts from, if any.
         weights: foreign weights it starts from, if any; never both.
         image: with mean and std filled in.
@@ -87,6 +87,13 @@ class StageTask:
         return self.training.model_dump(mode="json")
 
     @property
+    def num_processes(self) -> int:
+        """How many processes train it: without a loop over images there are no batches that are worth sharing."""
+        strategy = self.strategy
+        is_loop = strategy.kind == "finetune" or (strategy.kind == "linear-probe" and not strategy.cached_views)
+        return self.recipe.runtime.devices if is_loop else 1
+
+    @property
     def _needs_groups(self) -> bool:
         return self.strategy.kind == "logistic-regression" or self.training.sampling == "balanced"
 
@@ -113,7 +120,12 @@ class StageTask:
     @property
     def route(self) -> str:
         """The way of the weights up to this task, in words."""
-        return " -> ".join([self.start, *(task.stage.name for task in self.lineage())])
+        return " -> ".join([self.start, *(task.step for task in self.lineage())])
+
+    @property
+    def step(self) -> str:
+        """The stage's name, and how it learns where that is not by fine-tuning."""
+        return self.stage.name if self.strategy.kind == "finetune" else f"{self.stage.name} ({self.strategy.kind})"
 
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of one split, in an order that does not depend on the manifest's."""
@@ -132,6 +144,10 @@ class ChainPlan:
 
     tasks: dict[str, StageTask]
     last: dict[tuple[str, int], str]
+
+    def seeds_of(self, key: str) -> list[int]:
+        """The run's seeds whose chains have this task."""
+        return sorted({seed for (_, seed), last in self.last.items() if self.tasks[key] in self.tasks[last].lineage()})
 
     def foreign_stages(self) -> list[str]:
         """Keys of stages of other runs whose weights this plan starts from."""
@@ -161,7 +177,7 @@ def plan_chain(
         domains: by stage; tables with `digest`, `label` and `split`.
 
     Raises:
-        InputError: weights that cannot be found.
+        InputError: weights that cannot be found, batches that cannot be shared.
     """
     arms = resolve_arms(recipe)
     starts = {spec: find_starting_weights(spec, store) for spec in {arms[name].weights for name, _ in pairs}}
@@ -176,6 +192,8 @@ def plan_chain(
             task = tasks.setdefault(task.key, task)
         assert task is not None  # an arm has at least the target stage
         last[arm_name, seed] = task.key
+    for task in tasks.values():
+        _check_batch(task)
     return ChainPlan(tasks, {pair: last[pair] for pair in pairs})
 
 
@@ -190,11 +208,12 @@ def _next_task(
 ) -> StageTask:
     table = domain.table[domain.table["split"].isin(["train", "val"])]
     strategy = arm.strategy if stage.name == recipe.target.name else stage.strategy
-    draws = _draws_numbers(recipe, strategy, parent, weights)
+    own_seed = seed if stage.seed is None else stage.seed
+    seed_of_start = parent.seed if parent is not None else 0
     return StageTask(
         stage=stage,
         strategy=strategy,
-        seed=(seed if stage.seed is None else stage.seed) if draws else 0,
+        seed=own_seed if _draws_numbers(recipe, strategy, parent, weights) else seed_of_start,
         parent=parent,
         weights=weights,
         image=_normalised(image_of(recipe, stage), parent, weights),
@@ -202,6 +221,19 @@ def _next_task(
         classes=tuple(sorted(table["label"].unique())),
         table=table[["path", "digest", "label", "split", "group"]],
     )
+
+
+def _check_batch(task: StageTask) -> None:
+    """Refuse before the run what `TrainingSteps` could not divide in its midst."""
+    training, num_images = task.training, len(task.rows("train"))
+    num_parts = task.num_processes * training.accumulation
+    if task.strategy.kind != "logistic-regression" and (training.batch_size % num_parts or num_images < num_parts):
+        raise InputError(
+            f"stage {task.stage.name!r}: {min(num_images, training.batch_size)} images a step (training.batch_size: "
+            f"{training.batch_size}, of {num_images} training images) cannot be shared equally by {task.num_processes} "
+            f"processes (runtime.devices) in {training.accumulation} parts each (training.accumulation): set "
+            f"training.batch_size to a multiple of {num_parts}, or lower runtime.devices or training.accumulation."
+        )
 
 
 def _draws_numbers(

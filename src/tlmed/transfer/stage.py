@@ -39,21 +39,15 @@ def train_stage(task: StageTask, images: PreparedImages, store: Store, folder: P
         InputError: weights that do not fit, a non-finite loss.
         Stopped: after a stop signal, with the training state saved in the store's work folder.
     """
-    num_devices = task.recipe.runtime.devices if _shares_batches(task) else 1
-    if num_devices == 1:
-        _train(task, images, store, folder, num_devices)
+    if task.num_processes == 1:
+        _train(task, images, store, folder)
     else:
-        run_in_ranks(_train, num_devices, task, images, store, folder, num_devices)
+        run_in_ranks(_train, task.num_processes, task, images, store, folder)
 
 
-def _shares_batches(task: StageTask) -> bool:
-    """Whether there is a loop whose batches several processes can share: a head on cached features is soon trained."""
-    return task.strategy.kind == "finetune" or (task.strategy.kind == "linear-probe" and not task.strategy.cached_views)
-
-
-def _train(task: StageTask, images: PreparedImages, store: Store, folder: Path, num_devices: int) -> None:
+def _train(task: StageTask, images: PreparedImages, store: Store, folder: Path) -> None:
     """Train in this process, alone or as one of several; the first one writes."""
-    fabric = launch(task.recipe.runtime, devices=num_devices)
+    fabric = launch(task.recipe.runtime, devices=task.num_processes)
     classifier, loaded = _create(task, store)
     if prefers_channels_last(classifier.backbone):
         classifier.to(memory_format=torch.channels_last)
