@@ -56,10 +56,12 @@ class RuntimeSettings(Settings):
 
     Attributes:
         precision: `bf16` computes in bfloat16 with float32 weights where the hardware has it.
-        devices: processes (on a GPU machine: GPUs) that share each batch; the result is the same up to rounding.
+        devices: processes (on a GPU machine: GPUs) that share each batch; the result is the same up to rounding, but
+            for batch norms and class weights, which see each part of the batch alone.
         workers: processes that make training views; 0 makes them in the training process. The result is the same.
         compile: translate the network into machine code first (`torch.compile`). Off by default: it needs a C++
-            compiler and half a minute a stage on a processor, so that it pays from some ten minutes a stage on.
+            compiler and half a minute a stage on a processor, and of two kinds of processor it made one a tenth faster
+            and the other slower.
         deterministic: on a GPU, take the algorithms that give equal bytes in every run, where there are slower ones;
             a processor always does.
         checkpoint_seconds: how much work a crash may cost at most; more where saving would take over 2 % of the time.
