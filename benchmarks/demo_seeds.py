@@ -1,6 +1,7 @@
 """The demo over several seeds: paired differences between arms, beside their standard deviations.
 
 python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 0 1 2 3 4
+python benchmarks/demo_seeds.py --out runs/float32 --set runtime.precision=float32 --arms related generic-related
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ import tlmed.recipe
 from tlmed.cli.screen import show_log
 from tlmed.evaluation.evaluate import evaluate_predictions
 
-CONTRASTS = (("generic-related", "scratch"), ("generic-related", "generic"), ("generic-related", "related"))
+FULL_CHAIN = "generic-related"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/demo-seeds"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="over the demo's settings")
+    parser.add_argument("--arms", nargs="+", default=[], help="default: all")
     arguments = parser.parse_args()
     show_log()
-    recipe = tlmed.load_recipe(Path(tlmed.recipe.__file__).parent / "builtin" / "demo.yaml")
-    result = tlmed.run(recipe, out=arguments.out, seeds=arguments.seeds)
+    recipe = tlmed.load_recipe(Path(tlmed.recipe.__file__).parent / "builtin" / "demo.yaml", arguments.set)
+    result = tlmed.run(recipe, out=arguments.out, seeds=arguments.seeds, arms=arguments.arms)
     aurocs = {
         (arm, seed): _auroc(part, recipe.evaluation.positive)
         for (arm, seed), part in result.predictions.groupby(["arm", "seed"])
@@ -35,12 +38,12 @@ def main() -> None:
     table = pd.Series(aurocs).unstack()
     print(table.round(3).to_string())
     answer = {}
-    for better, worse in CONTRASTS:
-        differences = (table.loc[better] - table.loc[worse]).to_numpy()
+    for other in table.index.drop(FULL_CHAIN):
+        differences = (table.loc[FULL_CHAIN] - table.loc[other]).to_numpy()
         mean, deviation = float(differences.mean()), float(np.std(differences, ddof=1))
-        answer[f"{better} minus {worse}"] = {"mean": mean, "standard_deviation": deviation}
+        answer[f"{FULL_CHAIN} minus {other}"] = {"mean": mean, "standard_deviation": deviation}
         print(
-            f"AUROC, {better} minus {worse}: mean {mean:+.3f}, standard deviation {deviation:.3f}, "
+            f"AUROC, {FULL_CHAIN} minus {other}: mean {mean:+.3f}, standard deviation {deviation:.3f}, "
             f"{len(differences)} seeds"
         )
     print(json.dumps(answer))

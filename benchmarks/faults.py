@@ -47,7 +47,7 @@ chain:
 evaluation: {positive: viral-pneumonia}
 """
 # Saved often enough that a disk can fill up between two saves.
-LONGER_RECIPE = RECIPE.replace("{epochs: 2}", "{epochs: 40, batch_size: 4}", 1)
+LONGER_RECIPE = RECIPE.replace("{epochs: 2}", "{epochs: 120, batch_size: 4}", 1)
 UNREADABLE_RECIPE = """
 name: unreadable
 image: {size: 32}
