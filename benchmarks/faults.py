@@ -46,8 +46,11 @@ chain:
     training: {epochs: 2}
 evaluation: {positive: viral-pneumonia}
 """
-# Saved often enough that a disk can fill up between two saves.
-LONGER_RECIPE = RECIPE.replace("{epochs: 2}", "{epochs: 120, batch_size: 4}", 1)
+# One chain whose first stage is saved often enough that a disk can fill up between two saves.
+LONGER_RECIPE = (
+    RECIPE.replace("{epochs: 2}", "{epochs: 120, batch_size: 4}", 1)
+    + "arms: {related: {stages: [related, target], weights: none}}\n"
+)
 UNREADABLE_RECIPE = """
 name: unreadable
 image: {size: 32}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
 
@@ -19,6 +19,7 @@ class Finding:
         paths: the images it is about, as their manifests write them.
         value: its size; for the leakage kinds the number of groups, of sets of identical files, or of images.
         low, high: 95 % interval of `value` where it is an estimate.
+        details: what else is known, by name; only what JSON can hold.
     """
 
     kind: str
@@ -28,3 +29,4 @@ class Finding:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    details: dict[str, Any] = field(default_factory=dict, hash=False)
