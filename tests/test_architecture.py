@@ -28,7 +28,7 @@ LAYERS = [
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # What pure functions of predictions may know besides the standard library and each other.
-PURE = {"metrics.py", "intervals.py", "evaluate.py"}
+PURE = {file.name for file in (PACKAGE / "evaluation").glob("*.py")} - {"predict.py"}
 PURE_IMPORTS = {"numpy", "scipy", "pandas", "sklearn", "tlmed"}
 
 LONGEST_BODY, LONGEST_FILE = 60, 400
