@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,15 @@ USUAL_SIZES = (64, 96)
 SIZES = {"inception_v3": (96, 128)}
 
 
-def _cases() -> Iterator[Any]:
+def _cases() -> list[Any]:
+    cases = []
     for known in known_backbones().values():
         marks = [pytest.mark.slow] if known.parameters_million > LARGEST_QUICK_ONE else []
-        yield pytest.param(BackboneSettings(name=known.name), marks=marks, id=known.name)
+        cases.append(pytest.param(BackboneSettings(name=known.name), marks=marks, id=known.name))
     for attention in ("se", "cbam", "non-local"):
         settings = BackboneSettings.model_validate({"name": "resnet18", "attention": attention})
-        yield pytest.param(settings, id=f"resnet18-{attention}")
+        cases.append(pytest.param(settings, id=f"resnet18-{attention}"))
+    return cases
 
 
 pytestmark = pytest.mark.parametrize("backbone", _cases())
