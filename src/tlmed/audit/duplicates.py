@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 
 from tlmed.audit.shortlist import COARSE_SIZE, MAX_CROP, Floats, Integers, resampling, shortlist_pairs
 
-# Measured on CT: copies reach 0.95 and more (0.91 where small files were compressed hard), pictures of different patients
-# at most 0.90, slices 1 to 2 mm apart up to 0.95, and slices further apart fill the range below. So the lower limit
-# holds for known different groups, and for sets in which nothing fills that range.
+# Measured on CT: copies reach 0.95 and more, pictures of different patients at most 0.90, slices 1 to 2 mm apart up to
+# 0.95. Only where groups are known to differ can neighbouring slices be ruled out, and the lower limit be used.
 MIN_CORRELATION = 0.955
-MIN_CORRELATION_WITHOUT_NEIGHBOURS = 0.91
-_MIN_CORRELATION_OF_NEIGHBOURS = 0.75
-_MAX_SHARE_WITH_NEIGHBOURS = 0.01
+MIN_CORRELATION_BETWEEN_GROUPS = 0.91
 
 _MIN_COARSE_CORRELATION = 0.90
 _MEDIUM_SIZE = 32
@@ -54,21 +51,16 @@ def find_near_duplicates(
 
     Args:
         thumbnails: (N, S, S) grey, squashed to a square, S about 64; files that are identical given once.
-        groups: (N,) the patient or series of each where that is known. Pictures that may be neighbouring slices must be
-            more alike to count as copies: those of one group or of unknown ones, in a set where many have a picture
-            that is nearly alike.
+        groups: (N,) the patient or series of each where that is known: it alone tells whether two pictures may be
+            neighbouring slices, which must be more alike to count as copies.
         seed: of the hash; equal seeds give equal pairs.
     """
     pairs = shortlist_pairs(thumbnails, seed=seed)
     correlations = correlate_pairs(thumbnails, pairs)
-    may_be_neighbours = np.ones(len(pairs), dtype=bool)
+    least = np.full(len(pairs), MIN_CORRELATION)
     if groups is not None:
-        may_be_neighbours = np.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
-    are_alike = may_be_neighbours & (correlations >= _MIN_CORRELATION_OF_NEIGHBOURS)
-    are_alike &= correlations < MIN_CORRELATION_WITHOUT_NEIGHBOURS
-    if len(np.unique(pairs[are_alike])) <= _MAX_SHARE_WITH_NEIGHBOURS * len(thumbnails):
-        may_be_neighbours[:] = False
-    is_copy = correlations >= np.where(may_be_neighbours, MIN_CORRELATION, MIN_CORRELATION_WITHOUT_NEIGHBOURS)
+        least[groups[pairs[:, 0]] != groups[pairs[:, 1]]] = MIN_CORRELATION_BETWEEN_GROUPS
+    is_copy = correlations >= least
     return NearDuplicates(pairs[is_copy], correlations[is_copy])
 
 
