@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"cli"},
     {"experiment"},
-    {"domains", "delivery", "draft"},
+    {"domains", "auditing", "delivery", "draft"},
     {"report"},
     {"serving"},
     {"transfer", "audit"},

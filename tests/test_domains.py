@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tlmed.auditing import audit_domains
 from tlmed.data.manifest import Manifest
-from tlmed.domains import audit_domains, group_by_pattern, read_domains
+from tlmed.domains import group_by_pattern, read_domains
 from tlmed.errors import InputError
 from tlmed.recipe.load import parse_recipe
 from tlmed.recipe.recipe import Recipe

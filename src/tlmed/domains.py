@@ -1,19 +1,15 @@
-"""From a recipe to its domains: read, split, audited, mended, decoded. Imports no torch."""
+"""From a recipe to its domains: read, split, decoded. Imports no torch."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from tlmed.audit.findings import Finding
-from tlmed.audit.leakage import HOW_TO_MEND, LeakageReport, check_leakage
 from tlmed.data.images import UnreadableImage
 from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages, prepare_images
@@ -22,7 +18,7 @@ from tlmed.data.splits import check_trainable, complete_splits
 from tlmed.errors import InputError, did_you_mean
 from tlmed.recipe.recipe import Recipe, StageSettings, image_of, resolve_arms
 from tlmed.runtime.digests import FileDigests
-from tlmed.runtime.store import Store, write_json_durably
+from tlmed.runtime.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -116,37 +112,6 @@ def _check_target(recipe: Recipe, target: Manifest) -> None:
         )
 
 
-def audit_domains(recipe: Recipe, domains: Mapping[str, Manifest], file: Path | None) -> LeakageReport:
-    """Look for leakage, write `audit.json`, and stop on an error that is neither mended nor waived.
-
-    Raises:
-        InputError: leakage; `audit.json` is written before.
-    """
-    report = check_leakage(domains, {stage.name: stage.data for stage in recipe.chain})
-    if file is not None:
-        findings = [asdict(finding) for finding in report.findings]
-        dropped = report.dropped.to_dict("records")
-        write_json_durably(file, {"findings": findings, "waived": list(recipe.waive), "dropped": dropped})
-    for finding in report.findings:
-        log.log(
-            logging.INFO if finding.severity == "note" else logging.WARNING, "%s: %s", finding.kind, finding.message
-        )
-    errors = [finding for finding in report.findings if is_blocking(finding, recipe)]
-    if errors:
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        where = f" All rows: {file}." if file is not None else ""
-        raise InputError(
-            f"leakage ({errors[0].kind}): {errors[0].message}{more}. Mend the data, {HOW_TO_MEND[errors[0].kind]}, or "
-            f"accept it by name with `waive: [{errors[0].kind}]`.{where}"
-        )
-    return report
-
-
-def is_blocking(finding: Finding, recipe: Recipe) -> bool:
-    """Whether a finding stops a run."""
-    return finding.severity == "error" and finding.kind not in recipe.waive
-
-
 def prepare_domains(recipe: Recipe, domains: Mapping[str, Manifest], store: Store) -> PreparedDomains:
     """Decode every domain's images at its stage's size, and leave unreadable ones out where the recipe says so.
 
@@ -183,9 +148,3 @@ def _check_may_skip(stage: StageSettings, bad: pd.DataFrame, reasons: pd.Series[
         )
     counts = ", ".join(f"{label}: {count}" for label, count in bad["label"].value_counts().sort_index().items())
     log.warning("%s: left out %d unreadable images (%s)", stage.name, len(bad), counts)
-
-
-def add_skipped(audit_file: Path, skipped: pd.DataFrame) -> None:
-    """List the left-out images in `audit.json` as well."""
-    content: dict[str, Any] = json.loads(audit_file.read_text(encoding="utf-8"))
-    write_json_durably(audit_file, {**content, "unreadable": skipped.to_dict("records")})

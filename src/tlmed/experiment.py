@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from tlmed.auditing import add_skipped, audit_domains
 from tlmed.data.manifest import Manifest
 from tlmed.data.splits import check_trainable
 from tlmed.delivery import deliver_bundle
-from tlmed.domains import PreparedDomains, add_skipped, audit_domains, prepare_domains, read_domains
+from tlmed.domains import PreparedDomains, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
 from tlmed.evaluation.evaluate import evaluate_predictions
 from tlmed.models.weight_pins import pin_weights

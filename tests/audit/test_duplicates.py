@@ -48,6 +48,8 @@ _COPIES = {
     "all at once": lambda image: _saved(_cropped(image, 10, 0).point(lambda level: min(255, int(level * 1.2))), 70),
 }
 
+_UNLIKE = np.random.default_rng(1).integers(0, 256, (20, 64, 64), dtype=np.uint8)
+
 
 @pytest.fixture(scope="module")
 def patients() -> list[Image.Image]:
@@ -82,14 +84,27 @@ def test_slices_of_one_patient_are_no_copies() -> None:
     assert len(find_near_duplicates(pictures).pairs) == 0
 
 
-def test_pictures_of_different_groups_need_be_less_alike(patients: list[Image.Image]) -> None:
+@pytest.fixture(scope="module")
+def noisy(patients: list[Image.Image]) -> np.ndarray:
+    """So alike to the first patient's picture that it is either a bad copy or the next slice."""
     first = np.asarray(patients[0], dtype=np.float64)
-    noisy = np.clip(first + np.random.default_rng(0).normal(0, 44, first.shape), 0, 255).astype(np.uint8)
-    pictures = np.stack([_thumbnail(image) for image in [*patients, Image.fromarray(noisy)]])
-    (correlation,) = correlate_pairs(pictures, np.array([[0, len(patients)]]))
-    assert 0.91 < correlation < 0.955  # the case that the limits differ on
-    groups = np.arange(len(pictures))
-    assert find_near_duplicates(pictures, groups).pairs.tolist() == [[0, len(patients)]]
-    groups[-1] = groups[0]
-    assert len(find_near_duplicates(pictures, groups).pairs) == 0
+    noise = np.random.default_rng(0).normal(0, 44, first.shape)
+    thumbnail = _thumbnail(Image.fromarray(np.clip(first + noise, 0, 255).astype(np.uint8)))
+    (correlation,) = correlate_pairs(np.stack([_thumbnail(patients[0]), thumbnail]), np.array([[0, 1]]))
+    assert 0.89 < correlation < 0.955
+    return thumbnail
+
+
+def test_what_may_be_the_next_slice_must_be_more_alike(patients: list[Image.Image], noisy: np.ndarray) -> None:
+    further = [_thumbnail(_slice(0, level)) for level in (1 / 6, 5 / 6)]
+    pictures = np.stack([_thumbnail(patients[0]), noisy, *further, *_UNLIKE])
+    groups = np.array([0, 0, 0, 0, *range(1, 1 + len(_UNLIKE))])
     assert len(find_near_duplicates(pictures).pairs) == 0
+    assert len(find_near_duplicates(pictures, groups).pairs) == 0
+    groups[1] = len(pictures)  # another patient's picture is no next slice
+    assert find_near_duplicates(pictures, groups).pairs.tolist() == [[0, 1]]
+
+
+def test_where_no_slices_are_neighbours_less_will_do(patients: list[Image.Image], noisy: np.ndarray) -> None:
+    pictures = np.stack([_thumbnail(patients[0]), noisy, *_UNLIKE])
+    assert find_near_duplicates(pictures).pairs.tolist() == [[0, 1]]

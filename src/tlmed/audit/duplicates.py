@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlmed.audit.shortlist import COARSE_SIZE, MAX_CROP, Floats, Integers, resampling, shortlist_pairs
+from tlmed.runtime.hardware import num_cores
 
-# Measured on CT: copies reach 0.95 and more, pictures of different patients at most 0.90, slices 1 to 2 mm apart up to
-# 0.95. Only where groups are known to differ can neighbouring slices be ruled out, and the lower limit be used.
+# Measured on CT: copies reach 0.95 and more (0.90 where small files were compressed hard), slices 1 to 2 mm apart up to
+# 0.95, and slices further apart, or of patients as alike as phantoms, fill the range below. So the lower limit holds
+# where nothing fills that range.
 MIN_CORRELATION = 0.955
-MIN_CORRELATION_BETWEEN_GROUPS = 0.91
+MIN_CORRELATION_WITHOUT_NEIGHBOURS = 0.89
+_RANGE_OF_NEIGHBOURS = (0.75, 0.88)
+_MAX_SHARE_WITH_NEIGHBOURS = 0.01
 
-_MIN_COARSE_CORRELATION = 0.90
+_MIN_COARSE_CORRELATION = 0.93
 _MEDIUM_SIZE = 32
+_MIN_MEDIUM_CORRELATION = 0.8
 _SATURATED = 250  # grey level from which on brightening may have cut off
 _PAIRS_AT_ONCE = 512
 # In pixels of a thumbnail of 64: the band of the fine structure, and the neighbourhood that sets its local scale.
@@ -51,34 +58,58 @@ def find_near_duplicates(
 
     Args:
         thumbnails: (N, S, S) grey, squashed to a square, S about 64; files that are identical given once.
-        groups: (N,) the patient or series of each where that is known: it alone tells whether two pictures may be
-            neighbouring slices, which must be more alike to count as copies.
+        groups: (N,) the patient or series of each where that is known. Where many pictures have one that is nearly
+            alike, as slices have, copies must be more alike; within groups and between them this is told apart.
         seed: of the hash; equal seeds give equal pairs.
     """
     pairs = shortlist_pairs(thumbnails, seed=seed)
     correlations = correlate_pairs(thumbnails, pairs)
-    least = np.full(len(pairs), MIN_CORRELATION)
+    is_within = np.ones(len(pairs), dtype=bool)
     if groups is not None:
-        least[groups[pairs[:, 0]] != groups[pairs[:, 1]]] = MIN_CORRELATION_BETWEEN_GROUPS
-    is_copy = correlations >= least
+        is_within = np.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
+    is_copy = np.zeros(len(pairs), dtype=bool)
+    for some in (is_within, ~is_within):
+        is_copy[some] = correlations[some] >= _min_correlation(pairs[some], correlations[some], len(thumbnails))
     return NearDuplicates(pairs[is_copy], correlations[is_copy])
+
+
+def _min_correlation(pairs: Integers, correlations: Floats, num_pictures: int) -> float:
+    """How alike copies must be, by how many pictures have one that is nearly alike without being a copy."""
+    low, high = _RANGE_OF_NEIGHBOURS
+    with_neighbours = np.unique(pairs[(low <= correlations) & (correlations < high)])
+    are_few = len(with_neighbours) <= _MAX_SHARE_WITH_NEIGHBOURS * num_pictures
+    return MIN_CORRELATION_WITHOUT_NEIGHBOURS if are_few else MIN_CORRELATION
 
 
 def correlate_pairs(thumbnails: NDArray[np.uint8], pairs: Integers) -> Floats:
     """(P,) correlations of the fine structure of pairs, aligned; 0 where they differ at the first, coarse look."""
+    parts = [pairs[start : start + _PAIRS_AT_ONCE] for start in range(0, len(pairs), _PAIRS_AT_ONCE)]
+    with ThreadPoolExecutor(num_cores()) as pool:  # NumPy lets go of the interpreter lock
+        correlations = list(pool.map(partial(_correlate_some, thumbnails), parts))
+    return np.concatenate([np.zeros(0, dtype=np.float32), *correlations])
+
+
+def _correlate_some(thumbnails: NDArray[np.uint8], pairs: Integers) -> Floats:
+    first, second = _evenly_saturated(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]])
+    boxes = np.tile(np.array([1, 0, 1, 0], dtype=np.float32), (len(pairs), 1))
+    boxes, _ = _align(_pooled(first, COARSE_SIZE, blur=1.0), _pooled(second, COARSE_SIZE, blur=1.0), boxes, 5)
+    boxes, coarse = _align(_pooled(first, COARSE_SIZE), _pooled(second, COARSE_SIZE), boxes, 4)
     correlations = np.zeros(len(pairs), dtype=np.float32)
-    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-        some = pairs[start : start + _PAIRS_AT_ONCE]
-        first, second = _evenly_saturated(thumbnails[some[:, 0]], thumbnails[some[:, 1]])
-        boxes = np.tile(np.array([1, 0, 1, 0], dtype=np.float32), (len(some), 1))
-        boxes, _ = _align(_pooled(first, COARSE_SIZE, blur=1.0), _pooled(second, COARSE_SIZE, blur=1.0), boxes, 5)
-        boxes, coarse = _align(_pooled(first, COARSE_SIZE), _pooled(second, COARSE_SIZE), boxes, 4)
-        alike = np.flatnonzero(coarse >= _MIN_COARSE_CORRELATION)
-        if len(alike):
-            first, second = first[alike], second[alike]
-            boxes, _ = _align(_pooled(first, _MEDIUM_SIZE), _pooled(second, _MEDIUM_SIZE), boxes[alike], 3)
-            fine = _fine_structure(first), _fine_structure(second)
-            _, correlations[start + alike] = _align(*fine, boxes, 2)
+    alike = np.flatnonzero(coarse >= _MIN_COARSE_CORRELATION)
+    if len(alike):
+        correlations[alike] = _correlate_fine(first[alike], second[alike], boxes[alike])
+    return correlations
+
+
+def _correlate_fine(first: Floats, second: Floats, boxes: Floats) -> Floats:
+    """(P,) correlations of the fine structure; the alignment is brought to the end only where it may be a copy's."""
+    boxes, _ = _align(_pooled(first, _MEDIUM_SIZE), _pooled(second, _MEDIUM_SIZE), boxes, 3)
+    medium = _fine_structure(_pooled(first, _MEDIUM_SIZE)), _fine_structure(_pooled(second, _MEDIUM_SIZE))
+    _, correlations = _align(*medium, boxes, 0)
+    promising = np.flatnonzero(correlations >= _MIN_MEDIUM_CORRELATION)
+    if len(promising):
+        fine = _fine_structure(first[promising]), _fine_structure(second[promising])
+        _, correlations[promising] = _align(*fine, boxes[promising], 2)
     return correlations
 
 

@@ -164,7 +164,7 @@ def _mean_of_folds(units: HeldOutUnits, scores: Floats, weights: Floats) -> Floa
         held_out = units.folds == fold
         scored = Scored(units.labels[held_out], scores[held_out], positive=1 if units.num_classes == 2 else None)
         by_fold.append(auroc(scored, weights[:, held_out]))
-    return np.asarray(np.nanmean(np.stack(by_fold), axis=0))
+    return _mean_where_defined(np.stack(by_fold))
 
 
 def _mean_of_folds_permuted(units: HeldOutUnits, scores: Floats) -> Floats:
@@ -178,7 +178,14 @@ def _mean_of_folds_permuted(units: HeldOutUnits, scores: Floats) -> Floats:
             for index in ((1,) if units.num_classes == 2 else range(units.num_classes))
         ]
         by_fold.append(np.mean(by_class, axis=0))
-    return np.asarray(np.nanmean(np.stack(by_fold), axis=0))
+    return _mean_where_defined(np.stack(by_fold))
+
+
+def _mean_where_defined(by_fold: Floats) -> Floats:
+    """(F, R) -> (R,), NaN where no fold has a value."""
+    counts = (~np.isnan(by_fold)).sum(axis=0)
+    missing = np.full(len(counts), np.nan)
+    return np.asarray(np.divide(np.nansum(by_fold, axis=0), counts, out=missing, where=counts > 0))
 
 
 def _auroc_by_ranks(is_positive: NDArray[np.bool_], ranks: Floats) -> Floats:
