@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"cli"},
     {"experiment"},
-    {"domains", "auditing", "delivery", "draft"},
+    {"measuring"},
+    {"domains", "auditing", "external", "delivery", "draft"},
     {"report"},
     {"serving"},
     {"transfer", "audit"},

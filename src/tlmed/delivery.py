@@ -1,4 +1,4 @@
-"""From a finished run to its bundle: which stage is delivered, and all that is known about it."""
+"""From a finished run to its bundle: which stages are delivered, and all that is known about them."""
 
 from __future__ import annotations
 
@@ -6,49 +6,82 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from tlmed.evaluation.held_out_fit import fit_held_out
 from tlmed.models.licences import licence_concern
-from tlmed.models.weight_sources import WeightSource
+from tlmed.models.weight_sources import MODEL_FILE, WeightSource
 from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.store import Store
 from tlmed.serving.bundle import render_model_card, write_bundle
-from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
+from tlmed.transfer.plan import STAGES, ChainPlan, Fit, StageTask
 
 
-def deliver_bundle(folder: Path, recipe: Recipe, plan: ChainPlan, metrics: dict[str, Any], store: Store) -> None:
-    """Write the bundle of the delivered arm's first seed, where this run has that arm."""
+def deliver_bundle(
+    folder: Path, recipe: Recipe, plan: ChainPlan, predictions: pd.DataFrame, metrics: dict[str, Any], store: Store
+) -> None:
+    """Write the bundle of the delivered arm's first seed, where this run has that arm.
+
+    After folds it is the mean of the fold models of that seed, or with `bundle: refit` the model of all rows.
+
+    Args:
+        folder: the bundle.
+        recipe: resolved.
+        plan: trained.
+        predictions: of the plan, before calibration.
+        metrics: content of `metrics.json`, with what `measure_calibrated` returns.
+        store: holds the stages.
+    """
     arm = recipe.delivered_arm
-    seeds = [seed for name, seed in plan.last if name == arm]
+    seeds = list(dict.fromkeys(fit.seed for fit in plan.last if fit.arm == arm))
     if not seeds:
         return
-    seed = seeds[0]
-    task = plan.tasks[plan.last[arm, seed]]
-    stage_folder = store.folder(STAGES, task.key)
-    stage = json.loads((stage_folder / "stage.json").read_text(encoding="utf-8"))
+    whole = Fit(arm, seeds[0])
+    delivered = [whole] if whole in plan.last else sorted(fit for fit in plan.last if fit[:2] == whole[:2])
+    tasks = [plan.tasks[plan.last[fit]] for fit in delivered]
+    folders = [store.folder(STAGES, task.key) for task in tasks]
+    stages = [json.loads((one / "stage.json").read_text(encoding="utf-8")) for one in folders]
+    rule = fit_held_out(
+        predictions[(predictions["arm"] == arm) & (predictions["seed"] == whole.seed)],
+        positive=recipe.evaluation.positive,
+        calibration=recipe.evaluation.calibration,
+        operating_points=recipe.evaluation.operating_points,
+    ).to_card()
+    rule["calibration"]["transferred"] = recipe.evaluation.protocol.has_folds and delivered == [whole]
     card = {
         "name": recipe.name,
         "arm": arm,
-        "seed": seed,
+        "seed": whole.seed,
         "num_seeds": len(seeds),
+        "num_members": len(delivered),
+        **_input_of(recipe, tasks[0]),
+        **rule,
+        "unit": recipe.evaluation.unit,
+        "sampling": recipe.evaluation.sampling,
+        "stated_prevalence": recipe.evaluation.prevalence,
+        "groups_known": metrics["groups_known"],
+        "waived": list(recipe.waive),
+        "synthetic": recipe.target.data.phantom is not None,
+        "lineage": [_lineage_step(one) for one in tasks[0].lineage()],
+        "licences": _licences(tasks[0]),
+        "members": [
+            {"fold": fit.fold, "stage_key": task.key, "digest": stage["digest"]}
+            for fit, task, stage in zip(delivered, tasks, stages, strict=True)
+        ],
+        "versions": stages[0]["versions"],
+    }
+    write_bundle(folder, [one / MODEL_FILE for one in folders], card, render_model_card(card, metrics))
+
+
+def _input_of(recipe: Recipe, task: StageTask) -> dict[str, Any]:
+    """What the network is, and what it takes."""
+    return {
         "backbone": recipe.backbone.model_dump(mode="json"),
-        "classes": list(task.classes),
-        "positive": recipe.evaluation.positive,
         "image": task.image.model_dump(mode="json"),
         "mean": task.image.mean,
         "std": task.image.std,
         "input_range": [0.0, 1.0],
-        "calibration": None,
-        "operating_points": [],
-        "sampling": recipe.evaluation.sampling,
-        "groups_known": metrics["groups_known"],
-        "waived": list(recipe.waive),
-        "synthetic": recipe.target.data.phantom is not None,
-        "lineage": [_lineage_step(one) for one in task.lineage()],
-        "licences": _licences(task),
-        "digest": stage["digest"],
-        "stage_key": task.key,
-        "versions": stage["versions"],
     }
-    write_bundle(folder, stage_folder / "model.safetensors", card, render_model_card(card, metrics))
 
 
 def _lineage_step(task: StageTask) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import pandas as pd
 
 from tlmed.data.images import UnreadableImage
 from tlmed.data.manifest import Manifest
-from tlmed.data.prepare import PreparedImages, prepare_images
+from tlmed.data.prepare import PreparedImages, images_name, prepare_images
 from tlmed.data.sources import read_domain
-from tlmed.data.splits import check_trainable, complete_splits
+from tlmed.data.splits import check_trainable, complete_splits, split_by_time
 from tlmed.errors import InputError, did_you_mean
 from tlmed.recipe.recipe import Recipe, StageSettings, image_of, resolve_arms
 from tlmed.runtime.digests import FileDigests
@@ -29,7 +29,7 @@ class PreparedDomains:
 
     Attributes:
         manifests: by stage, without dropped rows; tables with `digest` and `split`.
-        images: by stage.
+        images: by what `images_name` calls them: of each stage, and for control arms blanked ones of the target.
         skipped: unreadable images that were left out: stage, path, label, split, reason.
     """
 
@@ -68,14 +68,17 @@ def _read_one(recipe: Recipe, stage: StageSettings, store: Store) -> Manifest:
     )
     if stage.data.group_pattern is not None:
         domain = group_by_pattern(domain, stage.data.group_pattern)
-    if stage.data.use == "all" or (is_target and protocol.split == "holdout"):
+    if stage.data.use == "all" or (is_target and protocol.split not in ("manifest", "temporal")):
         domain = domain.with_table(domain.table.assign(split=None))
+    if is_target and protocol.split == "temporal":
+        domain = split_by_time(domain, train_until=protocol.train_until, test_fraction=protocol.test_fraction)
+    has_folds = is_target and protocol.has_folds
     return complete_splits(
         domain,
         test_fraction=protocol.test_fraction if is_target and protocol.split == "holdout" else None,
-        val_fraction=protocol.val_fraction,
+        val_fraction=None if has_folds else protocol.val_fraction,
         seed=protocol.seed,
-        needs_test=is_target,
+        needs_test=is_target and not has_folds,
     )
 
 
@@ -96,20 +99,26 @@ def group_by_pattern(domain: Manifest, pattern: str) -> Manifest:
 
 
 def _check_target(recipe: Recipe, target: Manifest) -> None:
-    positive = recipe.evaluation.positive
+    given = recipe.evaluation.positive
     if target.group_column is None and "groups_unknown" not in recipe.waive:
         raise InputError(
             f"{target.name}: no column says which images belong to one patient (group, patient, study or series), so "
             "leakage cannot be excluded: add one, or write `waive: [groups_unknown]` to accept image-level figures."
         )
-    if positive is not None and positive not in target.classes:
-        raise InputError(
-            f"evaluation.positive: {target.name} has no class {positive!r}.{did_you_mean(positive, target.classes)}"
-        )
-    if positive is None and len(target.classes) == 2:
+    for positive in (given,) if isinstance(given, str) else given or ():
+        if positive not in target.classes:
+            raise InputError(
+                f"evaluation.positive: {target.name} has no class {positive!r}.{did_you_mean(positive, target.classes)}"
+            )
+    if given is None and len(target.classes) == 2:
         raise InputError(
             f"evaluation.positive is missing: say which of {' and '.join(map(repr, target.classes))} counts as disease."
         )
+
+
+def needs_test(recipe: Recipe, stage: str) -> bool:
+    """Whether a stage's data must hold a test split: the target's, unless folds test every image in turn."""
+    return stage == recipe.target.name and not recipe.evaluation.protocol.has_folds
 
 
 def prepare_domains(recipe: Recipe, domains: Mapping[str, Manifest], store: Store) -> PreparedDomains:
@@ -120,10 +129,12 @@ def prepare_domains(recipe: Recipe, domains: Mapping[str, Manifest], store: Stor
         InputError: too few classes or images are left to train on.
     """
     manifests, images, skipped = {}, {}, []
+    blankings = sorted({arm.blanking for arm in resolve_arms(recipe).values() if arm.blanking is not None})
     for name, domain in domains.items():
         stage, table = recipe.stage(name), domain.table
         files = [Path(file) for file in table["file"]]
-        prepared = prepare_images(files, table["digest"].tolist(), image_of(recipe, stage), store)
+        digests, image = table["digest"].tolist(), image_of(recipe, stage)
+        prepared = prepare_images(files, digests, image, store)
         bad = table["digest"].isin(prepared.unreadable.keys())
         if bad.any():
             reasons = table.loc[bad, "digest"].map(prepared.unreadable)
@@ -131,7 +142,10 @@ def prepare_domains(recipe: Recipe, domains: Mapping[str, Manifest], store: Stor
             skipped.append(table.loc[bad, ["path", "label", "split"]].assign(stage=name, reason=reasons))
         manifests[name] = domain.with_table(table[~bad].reset_index(drop=True))
         images[name] = prepared
-        check_trainable(manifests[name], name, is_target=name == recipe.target.name)
+        for blanking in blankings if name == recipe.target.name else ():
+            blanked = image.model_copy(update={"blanking": blanking})
+            images[images_name(name, blanked)] = prepare_images(files, digests, blanked, store)
+        check_trainable(manifests[name], name, needs_test=needs_test(recipe, name))
     columns = ["stage", "path", "label", "split", "reason"]
     return PreparedDomains(
         manifests, images, pd.concat(skipped, ignore_index=True)[columns] if skipped else pd.DataFrame(columns=columns)

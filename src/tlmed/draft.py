@@ -18,6 +18,7 @@ from tlmed.errors import InputError
 from tlmed.runtime.hardware import cuda_capability
 
 _NUM_SAMPLED = 48
+_NUM_FOLDS = 5
 _SIZES = (64, 112, 224)
 _NEGATIVE_NAMES = re.compile(
     r"^(no[-_ ]|non[-_ ]?|not[-_ ]|none$|normal|healthy|negative|neg$|control|benign|other|absent|0$)", re.IGNORECASE
@@ -87,8 +88,8 @@ def draft_recipe(data: Path, *, related: Path | None, generic: str | None, name:
         positive=positive,
         positive_comment=positive_comment,
         group=target.group_column,
-        split="manifest" if has_split else "holdout",
-        split_comment="the data's own split" if has_split else "a fifth of the groups becomes the test set, drawn once",
+        has_split=has_split,
+        num_folds=_num_folds(target),
     )
 
 
@@ -122,6 +123,11 @@ def _domain(path: Path, manifest: Manifest) -> dict[str, Any]:
         if counts
         else f"{len(manifest.table)} images without labels",
     }
+
+
+def _num_folds(manifest: Manifest) -> int:
+    """Five, or as many as the rarest class has groups."""
+    return max(2, min(_NUM_FOLDS, int(manifest.table.groupby("label")["group"].nunique().min())))
 
 
 def _image_form(manifest: Manifest) -> tuple[int, str, str]:

@@ -16,9 +16,10 @@ from tlmed.auditing import add_skipped, audit_domains
 from tlmed.data.manifest import Manifest
 from tlmed.data.splits import check_trainable
 from tlmed.delivery import deliver_bundle
-from tlmed.domains import PreparedDomains, prepare_domains, read_domains
+from tlmed.domains import PreparedDomains, needs_test, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
-from tlmed.evaluation.evaluate import evaluate_predictions
+from tlmed.external import predict_external, read_external_sets
+from tlmed.measuring import measure_run
 from tlmed.models.weight_pins import pin_weights
 from tlmed.recipe.load import load_recipe
 from tlmed.recipe.recipe import Recipe, resolve_arms
@@ -26,10 +27,12 @@ from tlmed.report.run_figures import draw_run
 from tlmed.report.tables import results_markdown
 from tlmed.runtime.hardware import resolve_hardware
 from tlmed.runtime.inventory import RESERVED_NAMES, record_references
+from tlmed.runtime.ledger import digest_of_test, open_test
 from tlmed.runtime.run_folder import METRICS_FILE, open_run_folder, recipe_of_results
 from tlmed.runtime.store import Store, write_durably, write_json_durably
 from tlmed.transfer.chain import train_chain
-from tlmed.transfer.plan import ChainPlan, plan_chain
+from tlmed.transfer.choice import InnerPlan, choices_card, choose_settings, plan_choice
+from tlmed.transfer.plan import NO_FOLD, ChainPlan, plan_chain
 from tlmed.transfer.predictions import PREDICTIONS, predict_chain, predicted_stage
 
 log = logging.getLogger(__name__)
@@ -84,26 +87,41 @@ def run(
         pairs = _with_earlier_pairs(place, requested)
         folder.log("started", arms=sorted({arm for arm, _ in pairs}), seeds=sorted({seed for _, seed in pairs}))
         domains = read_domains(recipe, shared)
+        sets = read_external_sets(recipe, domains, shared)
         audited = audit_domains(recipe, domains, place / "audit.json")
         data = prepare_domains(recipe, audited.domains, shared)
         add_skipped(place / "audit.json", data.skipped)
         target = data.manifests[recipe.target.name]
-        _write_splits(place, target.table)
-        plan = plan_chain(recipe, data.manifests, pairs, shared)
-        record_references(place, _references(recipe, plan, data, shared), finished=False)
+        inner = plan_choice(recipe, data.manifests, pairs, shared)
+        choices = choose_settings(inner, data.images, shared)
+        chosen = {fit: choice.candidate for fit, choice in choices.items()}
+        plan = plan_chain(recipe, data.manifests, pairs, shared, chosen)
+        _write_splits(place, target.table, plan)
+        record_references(place, _references(recipe, plan, inner, data, shared), finished=False)
         trained = train_chain(plan, data.images, shared)
-        predictions = predict_chain(plan, target, data.images[recipe.target.name], shared)
-        metrics = _measure(recipe, target, predictions)
-        _write_predictions(place, predictions)
+        predictions = predict_chain(plan, target, data.images, shared)
+        external = predict_external(recipe, sets, plan, shared)
+        metrics = measure_run(
+            recipe,
+            target,
+            predictions,
+            external=external,
+            num_openings=_open_test(recipe, plan, predictions, target, shared),
+        )
+        _write_predictions(place / _PREDICTIONS_FILE, predictions)
+        for name, (of_set, _) in external.items():
+            _write_predictions(place / "external" / f"{name}.parquet", of_set)
         write_durably(
             place / "results.md",
             f"{results_markdown(metrics)}\n{metrics['interval']}\n\nResearch use only, not a medical device.\n",
         )
+        if choices:
+            metrics["chosen"] = choices_card(choices)
         write_json_durably(place / METRICS_FILE, metrics)
         draw_run(place, plan, predictions, metrics, shared)
-        deliver_bundle(place / "bundle", recipe, plan, metrics, shared)
+        deliver_bundle(place / "bundle", recipe, plan, predictions, metrics, shared)
         write_json_durably(place / _PAIRS_FILE, pairs)
-        record_references(place, _references(recipe, plan, data, shared), finished=True)
+        record_references(place, _references(recipe, plan, inner, data, shared), finished=True)
         folder.log("finished", trained=trained)
     return RunResult(place, predictions, metrics, trained)
 
@@ -114,10 +132,12 @@ class PlannedRun:
 
     Attributes:
         domains: by stage, audited and mended; images that turn out unreadable are still in.
+        inner: trainings that choose settings; until they have run, `plan` is that of the recipe's own settings.
     """
 
     domains: dict[str, Manifest]
     plan: ChainPlan
+    inner: InnerPlan
     store: Store
 
 
@@ -136,8 +156,10 @@ def plan_run(
     recipe = _pinned(recipe, place, shared, pairs, may_download=False)
     domains = audit_domains(recipe, read_domains(recipe, shared), file=None).domains
     for name, domain in domains.items():
-        check_trainable(domain, name, is_target=name == recipe.target.name)
-    return PlannedRun(domains, plan_chain(recipe, domains, pairs, shared), shared)
+        check_trainable(domain, name, needs_test=needs_test(recipe, name))
+    read_external_sets(recipe, domains, shared)
+    inner = plan_choice(recipe, domains, pairs, shared)
+    return PlannedRun(domains, plan_chain(recipe, domains, pairs, shared), inner, shared)
 
 
 def _places(recipe: Recipe, out: Path | str | None, store: Path | str | None) -> tuple[Path, Store]:
@@ -177,38 +199,43 @@ def _with_earlier_pairs(place: Path, requested: Sequence[tuple[str, int]]) -> li
     return [*earlier, *(pair for pair in requested if pair not in earlier)]
 
 
-def _references(recipe: Recipe, plan: ChainPlan, data: PreparedDomains, store: Store) -> dict[str, list[str]]:
+def _references(
+    recipe: Recipe, plan: ChainPlan, inner: InnerPlan, data: PreparedDomains, store: Store
+) -> dict[str, list[str]]:
     """What in the store this run would need again."""
+    stages = plan.tasks | inner.tasks
     phantoms = [name for name in data.manifests if recipe.stage(name).data.phantom is not None]
     return {
-        "stages": [*plan.tasks, *plan.foreign_stages()],
-        "images": [one.key for one in data.images.values()],
-        "predictions": [key for key in store.entries(PREDICTIONS) if predicted_stage(store, key) in plan.tasks],
+        "stages": [*stages, *plan.foreign_stages()],
+        "images": sorted({one.key for one in data.images.values()}),
+        "predictions": [key for key in store.entries(PREDICTIONS) if predicted_stage(store, key) in stages],
         "phantoms": [data.manifests[name].root.name for name in phantoms],
     }
 
 
-def _measure(recipe: Recipe, target: Manifest, predictions: pd.DataFrame) -> dict[str, Any]:
-    evaluation, groups_known = recipe.evaluation, target.group_column is not None
-    metrics = evaluate_predictions(
-        predictions, positive=evaluation.positive, unit=evaluation.unit, groups_known=groups_known
-    )
-    fixed = [stage.name for stage in recipe.chain if stage.seed is not None]
-    if fixed:
-        metrics["interval"] += f" Stages with a seed of their own ({', '.join(fixed)}): this holds for that checkpoint."
-    seeds = {str(arm): sorted(set(part["seed"])) for arm, part in predictions.groupby("arm", sort=False)}
-    if len({tuple(of_arm) for of_arm in seeds.values()}) > 1:
-        stated = "; ".join(f"{arm}: {', '.join(map(str, of_arm))}" for arm, of_arm in seeds.items())
-        metrics["interval"] += f" The arms have different seeds ({stated}), so they cannot be compared yet."
-    return metrics
+def _open_test(recipe: Recipe, plan: ChainPlan, predictions: pd.DataFrame, target: Manifest, store: Store) -> int:
+    """Note in the store's ledger that the test set is opened; returns how often it was."""
+    tested = set(predictions.loc[predictions["split"] == "test", "path"])
+    digests = target.table.loc[target.table["path"].isin(tested), "digest"]
+    return open_test(store, digest_of_test(digests), plan.last.values(), recipe=recipe.name)
 
 
-def _write_splits(folder: Path, table: pd.DataFrame) -> None:
-    text = table[["path", "unit", "group", "split"]].assign(fold=-1).to_csv(index=False)
-    write_durably(folder / "splits.csv", text)
+def _write_splits(folder: Path, target: pd.DataFrame, plan: ChainPlan) -> None:
+    """A row an image; under folds a row an image, repeat (seed) and fold that holds it out."""
+    columns = ["path", "unit", "group", "split", "fold"]
+    if plan.folds is None:
+        splits = target.assign(fold=NO_FOLD)[columns]
+    else:
+        of_seeds = [
+            target.assign(split="test", fold=of_row, seed=seed)[[*columns, "seed"]]
+            for seed, of_row in plan.folds.of_seed.items()
+        ]
+        splits = pd.concat(of_seeds)
+    write_durably(folder / "splits.csv", splits.to_csv(index=False))
 
 
-def _write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
+def _write_predictions(file: Path, predictions: pd.DataFrame) -> None:
     stream = io.BytesIO()
     predictions.to_parquet(stream, index=False)
-    write_durably(folder / _PREDICTIONS_FILE, stream.getvalue())
+    file.parent.mkdir(exist_ok=True)
+    write_durably(file, stream.getvalue())

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tlmed.data.manifest import Manifest
-from tlmed.data.splits import check_trainable, complete_splits, hold_out
+from tlmed.data.splits import check_trainable, complete_splits, hold_out, split_by_time
 from tlmed.errors import InputError
 
 
@@ -157,7 +157,7 @@ def needing_test(manifest: Manifest) -> Manifest:
 
 
 def test_a_target_needs_train_and_test_rows() -> None:
-    with pytest.raises(InputError, match=r"no row has a split; write `evaluation: \{protocol: \{split: holdout\}\}`"):
+    with pytest.raises(InputError, match=r"no row has a split; write `evaluation: \{protocol: \{split: kfold\}\}`"):
         needing_test(manifest_of(patients({"a": 10, "b": 10})))
     with pytest.raises(InputError, match="the split has no test rows"):
         needing_test(divided({"train": ["a", "b"], "val": ["a", "b"]}))
@@ -168,7 +168,7 @@ def test_a_target_needs_train_and_test_rows() -> None:
 
 def test_data_of_two_classes_in_train_and_test_are_trainable() -> None:
     manifest = divided({"train": ["a", "b"], "val": ["a"], "test": ["a", "b"]})
-    check_trainable(manifest, "target", is_target=True)
+    check_trainable(manifest, "target", needs_test=True)
     check_trainable(divided({"train": ["a", "b"]}), "middle")
 
 
@@ -188,7 +188,7 @@ def test_data_of_two_classes_in_train_and_test_are_trainable() -> None:
 )
 def test_what_cannot_be_trained_or_tested_is_refused(splits: dict[str, list[str]], message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}"):
-        check_trainable(divided(splits), "target", is_target=True)
+        check_trainable(divided(splits), "target", needs_test=True)
 
 
 def test_only_the_target_needs_a_test_split() -> None:
@@ -200,3 +200,45 @@ def test_data_without_labels_cannot_be_trained() -> None:
     table["label"] = None
     with pytest.raises(InputError, match="middle: no labels"):
         check_trainable(manifest_of(table), "middle")
+
+
+def dated(times: dict[str, list[str]]) -> Manifest:
+    """Groups with an image for each time."""
+    rows = [(group, time) for group, of_group in times.items() for time in of_group]
+    table = pd.DataFrame(rows, columns=["group", "time"])
+    return manifest_of(table.assign(path=[f"{row}.png" for row in range(len(table))], label="a", split=None))
+
+
+VISITS = {"p1": ["2019-05-01", "2021-01-01"], "p2": ["2020-02-01"], "p3": ["2020-12-31"], "p4": ["2021-06-01"]}
+
+
+def test_the_past_is_train_the_later_groups_are_test_and_later_visits_of_the_past_are_left_out() -> None:
+    divided_by_time = split_by_time(dated(VISITS), train_until="2020-06-30", test_fraction=0.2)
+    assert groups_of(divided_by_time) == {"train": {"p1", "p2"}, "test": {"p3", "p4"}}
+    assert "2021-01-01" not in set(divided_by_time.table["time"])
+
+
+def test_without_a_time_the_latest_groups_are_test() -> None:
+    assert groups_of(split_by_time(dated(VISITS), train_until=None, test_fraction=0.25)) == {
+        "train": {"p1", "p2", "p3"},
+        "test": {"p4"},
+    }
+
+
+def test_numbers_are_compared_as_numbers() -> None:
+    by_day = split_by_time(dated({"p1": ["9"], "p2": ["10"]}), train_until="9", test_fraction=0.2)
+    assert groups_of(by_day) == {"train": {"p1"}, "test": {"p2"}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "until", "what"),
+    [
+        (dated(VISITS), "2022-01-01", r"no group begins after .* 2019-05-01 to 2021-06-01"),
+        (dated(VISITS), "2018-01-01", "every group begins after"),
+        (dated({"p1": ["2020"], "p2": ["soon"]}), None, r"1 times cannot be read, such as 'soon'"),
+        (manifest_of(patients({"a": 2})), None, "no column 'time' to split by"),
+    ],
+)
+def test_times_that_divide_nothing_are_refused(manifest: Manifest, until: str | None, what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        split_by_time(manifest, train_until=until, test_fraction=0.2)

@@ -162,7 +162,7 @@ def test_the_corrected_t_test_shrinks_the_paired_one() -> None:
     ("differences", "num_train", "sentence"),
     [
         ([0.1], 80, "two or more"),
-        ([0.1, 0.1, 0.1], 80, "same difference"),
+        ([0.1, 0.1, 0.1], 80, "give the same"),
         ([0.1, 0.2], 0, "units to train"),
         ([0.1, float("nan")], 80, "missing"),
     ],

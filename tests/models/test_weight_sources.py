@@ -132,6 +132,20 @@ def test_bundle(tmp_path: Path) -> None:
         find_weights(f"bundle:{path.parent}", store_root=tmp_path)
 
 
+def test_bundle_of_several_networks_is_no_start(tmp_path: Path) -> None:
+    path = _weights(tmp_path / "bundle" / "model.safetensors")
+    members = [{"digest": _sha256(path)}, {"digest": "other"}]
+    _json(path.with_name("bundle.json"), {"name": "ct", "members": members})
+    with pytest.raises(InputError, match=r"mean of 2 networks.*bundle/model-1\.safetensors"):
+        find_weights(f"bundle:{path.parent}", store_root=tmp_path)
+    _json(path.with_name("bundle.json"), {"name": "ct", "members": members[:1]})
+    source = find_weights(f"bundle:{path.parent}", store_root=tmp_path)
+    assert source is not None and source.digest == _sha256(path)
+    _json(path.with_name("bundle.json"), {"name": "ct", "members": members[1:]})
+    with pytest.raises(InputError, match=r"does not have the digest in bundle\.json"):
+        find_weights(f"bundle:{path.parent}", store_root=tmp_path)
+
+
 def test_stage_carries_the_licence_of_what_its_chain_started_from(tmp_path: Path) -> None:
     for key, card in {
         "aaaa": {"parent": None, "weights": {"licence": "MIT"}},

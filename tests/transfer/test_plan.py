@@ -13,9 +13,9 @@ from tlmed.data.loaders import LabelledImages, TrainingSteps
 from tlmed.data.manifest import Manifest
 from tlmed.errors import InputError
 from tlmed.recipe.load import parse_recipe
-from tlmed.recipe.recipe import Recipe, resolve_arms, resolved, training_of
+from tlmed.recipe.recipe import Recipe, resolve_arms, resolved, training_of, with_controls
 from tlmed.runtime.store import Store
-from tlmed.transfer.plan import ChainPlan, plan_chain
+from tlmed.transfer.plan import ChainPlan, Fit, plan_chain
 
 CONTENT: dict[str, Any] = {
     "name": "example",
@@ -69,12 +69,12 @@ def test_arms_that_share_a_beginning_share_its_stages(plan: Callable[..., ChainP
     made = plan()
     # probe: g, t; scratch: t; generic: (g), t; related: r, t; generic-related: (g), r, t
     assert len(made.tasks) == 8
-    full = made.tasks[made.last["generic-related", 0]]
+    full = made.tasks[made.last[Fit("generic-related", 0)]]
     assert [task.stage.name for task in full.lineage()] == ["generic", "related", "target"]
-    short = made.tasks[made.last["generic", 0]]
+    short = made.tasks[made.last[Fit("generic", 0)]]
     assert full.lineage()[0] is short.lineage()[0]
     assert full.route == "random weights -> generic -> related -> target"
-    probe = made.tasks[made.last["probe", 0]]
+    probe = made.tasks[made.last[Fit("probe", 0)]]
     assert probe.route == "random weights -> generic -> target (logistic-regression)"
 
 
@@ -138,13 +138,13 @@ def test_rows_are_in_the_key_of_their_stage_and_of_what_follows(plan: Callable[.
     table.loc[0, column] = "b" if column == "label" else "another file"
     changed["related"] = changed["related"].with_table(table)
     before, after = plan(), plan(data=changed)
-    same = {arm for (arm, seed), key in before.last.items() if after.last[arm, seed] == key}
+    same = {fit.arm for fit, key in before.last.items() if after.last[fit] == key}
     assert same == {"probe", "scratch", "generic"}
 
 
 def test_the_head_goes_on_where_the_classes_are_the_same(plan: Callable[..., ChainPlan]) -> None:
     made = plan()
-    _, related, target = made.tasks[made.last["generic-related", 0]].lineage()
+    _, related, target = made.tasks[made.last[Fit("generic-related", 0)]].lineage()
     assert not related.keeps_head  # generic has other classes
     assert target.keeps_head
 
@@ -168,8 +168,8 @@ def test_an_arm_brings_its_strategy_to_the_target_and_equal_ones_share_a_stage(p
         "again": {"stages": ["related", "target"], "strategy": LOGISTIC},
     }
     made = plan(recipe(arms=arms))
-    assert made.last["probed", 0] == made.last["again", 0] != made.last["full", 0]
-    related, target = made.tasks[made.last["probed", 0]].lineage()
+    assert made.last[Fit("probed", 0)] == made.last[Fit("again", 0)] != made.last[Fit("full", 0)]
+    related, target = made.tasks[made.last[Fit("probed", 0)]].lineage()
     assert (related.strategy.kind, target.strategy.kind) == ("finetune", "logistic-regression")
 
 
@@ -177,13 +177,13 @@ def test_the_probe_comes_first_wherever_its_arm_stands(plan: Callable[..., Chain
     arms = {"scratch": {"stages": ["target"], "weights": "none"}, "late": {"stages": ["target"], "strategy": LOGISTIC}}
     made = plan(recipe(arms=arms), seeds=(0, 1))
     assert [task.strategy.kind for task in made.tasks.values()] == ["logistic-regression"] * 2 + ["finetune"] * 2
-    assert list(made.last) == [("scratch", 0), ("late", 0), ("scratch", 1), ("late", 1)]
+    assert list(made.last) == [Fit("scratch", 0), Fit("late", 0), Fit("scratch", 1), Fit("late", 1)]
 
 
 def test_seeds_share_a_probe_that_draws_nothing(plan: Callable[..., ChainPlan], tmp_path: Path) -> None:
     def num_probes(**changes: Any) -> int:
         last = plan(only_target(**changes), seeds=(0, 1, 2)).last
-        return len({key for (arm, _), key in last.items() if arm == "probe"})
+        return len({key for fit, key in last.items() if fit.arm == "probe"})
 
     weights = weights_file(tmp_path)
     assert num_probes(weights=weights) == 1
@@ -193,21 +193,21 @@ def test_seeds_share_a_probe_that_draws_nothing(plan: Callable[..., ChainPlan], 
 
 def test_a_probe_goes_by_the_seed_of_what_it_starts_from(plan: Callable[..., ChainPlan], tmp_path: Path) -> None:
     made = plan(seeds=(3, 5))
-    assert [made.tasks[made.last["probe", seed]].seed for seed in (3, 5)] == [3, 5]
-    assert made.seeds_of(made.last["probe", 5]) == [5]
+    assert [made.tasks[made.last[Fit("probe", seed)]].seed for seed in (3, 5)] == [3, 5]
+    assert made.seeds_of(made.last[Fit("probe", 5)]) == [5]
     shared = plan(only_target(weights=weights_file(tmp_path)), seeds=(3, 5))
-    assert shared.tasks[shared.last["probe", 5]].seed == 0
-    assert shared.seeds_of(shared.last["probe", 5]) == [3, 5]
+    assert shared.tasks[shared.last[Fit("probe", 5)]].seed == 0
+    assert shared.seeds_of(shared.last[Fit("probe", 5)]) == [3, 5]
     chain = [{**CONTENT["chain"][0], "seed": 7}, *CONTENT["chain"][1:]]
     fixed = plan(recipe(chain=chain), seeds=(3, 5))
-    (start, probe) = fixed.tasks[fixed.last["probe", 3]].lineage()
+    (start, probe) = fixed.tasks[fixed.last[Fit("probe", 3)]].lineage()
     assert (start.seed, probe.seed) == (7, 7)
     assert fixed.seeds_of(start.key) == fixed.seeds_of(probe.key) == [3, 5]
 
 
 def test_a_probe_reads_no_settings_of_steps_and_views(plan: Callable[..., ChainPlan]) -> None:
     def key(**training: Any) -> str:
-        return plan(only_target(training=training)).last["probe", 0]
+        return plan(only_target(training=training)).last[Fit("probe", 0)]
 
     assert key() == key(epochs=3, learning_rate=0.1, views={"shift": 0.0})
     assert key() != key(class_weights=True)
@@ -215,7 +215,7 @@ def test_a_probe_reads_no_settings_of_steps_and_views(plan: Callable[..., ChainP
 
 def test_cached_views_are_in_the_key_of_a_linear_probe_alone(plan: Callable[..., ChainPlan]) -> None:
     def key(kind: str, views: int) -> str:
-        return plan(only_target(target={"strategy": {"kind": kind, "cached_views": views}})).last["scratch", 0]
+        return plan(only_target(target={"strategy": {"kind": kind, "cached_views": views}})).last[Fit("scratch", 0)]
 
     assert key("linear-probe", 2) != key("linear-probe", 3)
     assert key("finetune", 2) == key("finetune", 3)
@@ -233,7 +233,7 @@ def test_groups_are_in_the_key_where_they_count_but_not_their_names(
     plan: Callable[..., ChainPlan], arm: str, sampling: str
 ) -> None:
     def key(groups: Callable[[int], str]) -> str:
-        return plan(only_target(training={"sampling": sampling}), grouped(groups)).last[arm, 0]
+        return plan(only_target(training={"sampling": sampling}), grouped(groups)).last[Fit(arm, 0)]
 
     pairs = key(lambda row: f"patient {row // 6}")
     assert pairs == key(lambda row: f"{9 - row // 6} renamed")
@@ -242,7 +242,7 @@ def test_groups_are_in_the_key_where_they_count_but_not_their_names(
 
 def test_groups_are_not_in_the_key_of_what_never_looks_at_them(plan: Callable[..., ChainPlan]) -> None:
     one, other = (plan(only_target(), grouped(lambda row, n=n: str(row // n))).last for n in (6, 9))
-    assert one["scratch", 0] == other["scratch", 0]
+    assert one[Fit("scratch", 0)] == other[Fit("scratch", 0)]
 
 
 @pytest.mark.parametrize(
@@ -300,3 +300,59 @@ def test_processes_share_what_loops_over_images(
     arms = {"only": {"stages": ["target"], "strategy": strategy}}
     (task,) = plan(only_target(arms=arms, runtime={"devices": 2}, training={"batch_size": 4})).tasks.values()
     assert task.num_processes == expected
+
+
+def in_folds(**changes: Any) -> Recipe:
+    protocol = {"split": "kfold", "folds": 3, "repeats": 2, **changes}
+    return recipe(evaluation={"positive": "a", "protocol": protocol})
+
+
+def test_under_folds_every_image_is_predicted_by_a_fit_that_did_not_see_it(plan: Callable[..., ChainPlan]) -> None:
+    data = domains()
+    data["target"] = data["target"].with_table(data["target"].table.assign(split="train"))
+    made = plan(in_folds(), data, seeds=(0, 1))
+    assert made.folds is not None
+    for seed in (0, 1):
+        held_out = []
+        for fold in range(3):
+            fit = Fit("generic-related", seed, fold)
+            seen = set(made.tasks[made.last[fit]].table["path"])
+            tested = made.predicted_rows(fit, data["target"].table)
+            assert set(tested["split"]) == {"test"}
+            assert seen | set(tested["path"]) == set(data["target"].table["path"])
+            assert not seen & set(tested["path"])
+            held_out += tested["path"].tolist()
+        assert sorted(held_out) == sorted(data["target"].table["path"])
+
+
+def test_folds_share_the_stages_before_the_target(plan: Callable[..., ChainPlan]) -> None:
+    data = domains()
+    data["target"] = data["target"].with_table(data["target"].table.assign(split="train"))
+    made = plan(in_folds(), data, seeds=(0, 1))
+    starts = {made.tasks[made.last[Fit("generic-related", 0, fold)]].lineage()[1].key for fold in range(3)}
+    assert len(starts) == 1
+    assert len({made.last[Fit("generic-related", 0, fold)] for fold in range(3)}) == 3
+
+
+def test_a_refit_is_trained_on_all_rows_and_tested_on_none(plan: Callable[..., ChainPlan]) -> None:
+    data = domains()
+    data["target"] = data["target"].with_table(data["target"].table.assign(split="train"))
+    made = plan(in_folds(bundle="refit"), data, seeds=(0, 1))
+    refit = Fit("generic-related", 0)
+    assert [fit for fit in made.last if fit.fold == -1] == [refit]
+    assert len(made.tasks[made.last[refit]].table) == len(data["target"].table)
+    assert made.predicted_rows(refit, data["target"].table).empty
+
+
+def test_control_arms_differ_from_their_twin_in_the_target_alone(plan: Callable[..., ChainPlan]) -> None:
+    kinds = ("border-only", "centre-blanked", "permuted-labels")
+    made = plan(with_controls(recipe(), kinds))
+    twin = made.tasks[made.last[Fit("generic-related", 0)]]
+    controls = [made.tasks[made.last[Fit(f"generic-related-{kind}", 0)]] for kind in kinds]
+    assert all(control.parent is twin.parent for control in controls)
+    assert [control.image.blanking for control in controls] == ["border-only", "centre-blanked", None]
+    assert len({twin.key, *(control.key for control in controls)}) == 4
+    permuted = controls[2]
+    assert permuted.table["path"].tolist() == twin.table["path"].tolist()
+    assert permuted.table["label"].tolist() != twin.table["label"].tolist()
+    assert permuted.step == "target (permuted-labels)"

@@ -1,13 +1,15 @@
-"""What must not be on both sides: groups and identical files, between splits and between stages."""
+"""What must not be on both sides: groups, identical files and near-duplicates, between splits and between stages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any, Literal
 
 import pandas as pd
 
+from tlmed.audit.copies import NO_COPIES, listed, pairs_of_rows
 from tlmed.audit.findings import Finding, Severity
 from tlmed.data.manifest import Manifest
 from tlmed.errors import name_some
@@ -17,11 +19,28 @@ HOW_TO_MEND = MappingProxyType(
     {
         "group_overlap": "write `on_leak: drop_train` for the domain",
         "duplicate": "write `duplicates: drop` or `on_leak: drop_train` for the domain",
+        "near_duplicate": "write `on_leak: drop_train` for the domain",
         "label_conflict": "write `duplicates: drop` for the domain, which drops such files whole",
         "stage_overlap": "write `on_leak: drop_train` for that earlier domain (or rename ids alike by chance)",
     }
 )
 _SPLIT_RANK = MappingProxyType({"test": 0, "val": 1, "train": 2})  # of identical files the first is kept
+
+# What the target's rows are divided by: its splits, or the groups or sources that folds put on either side in turn.
+Side = Literal["split", "group", "source"]
+
+
+@dataclass(frozen=True)
+class FoundCopies:
+    """Near-duplicates by the digests of their files; tables with digest_1, digest_2, correlation.
+
+    Attributes:
+        within: by stage.
+        of_target: by earlier stage; digest_1 is the target's.
+    """
+
+    within: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    of_target: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,13 @@ class LeakageReport:
     dropped: pd.DataFrame
 
 
-def check_leakage(domains: Mapping[str, Manifest], settings: Mapping[str, DataSettings]) -> LeakageReport:
+def check_leakage(
+    domains: Mapping[str, Manifest],
+    settings: Mapping[str, DataSettings],
+    copies: FoundCopies | None = None,
+    *,
+    side: Side = "split",
+) -> LeakageReport:
     """Look for leakage in each domain, and of the target's test rows into earlier stages; mend what may be mended.
 
     Leakage of the target is an error: the answer rests on it. Between the splits of an earlier domain it is a warning,
@@ -48,20 +73,26 @@ def check_leakage(domains: Mapping[str, Manifest], settings: Mapping[str, DataSe
     Args:
         domains: by stage, in the chain's order, the target last; tables with `digest` and `split`.
         settings: by stage; `duplicates` and `on_leak` say what to mend.
+        copies: near-duplicates, where they were looked for.
+        side: what the target is divided by; with anything but `split` all its rows are tested in turn, and of what
+            stands on two sides the one on the first side by name is kept.
     """
     target = list(domains)[-1]
+    copies = copies or FoundCopies()
     checks = {
-        name: _DomainCheck(domain, settings[name], name, is_target=name == target) for name, domain in domains.items()
+        name: _DomainCheck(domain, settings[name], name, side if name == target else None)
+        for name, domain in domains.items()
     }
     for check in checks.values():
         check.groups_unknown()
         check.label_conflicts()
         check.duplicates()
         check.group_overlap()
+        check.near_duplicates(copies.within.get(check.name, NO_COPIES))
     for name, check in checks.items():
         if name != target:
             mends = "drop_train" in (settings[name].on_leak, settings[target].on_leak)
-            check.stage_overlap(checks[target].table, domains[target].group_column, target, mends=mends)
+            check.stage_overlap(checks[target], copies.of_target.get(name, NO_COPIES), mends=mends)
     columns = ["stage", "path", "label", "split", "reason"]
     dropped = pd.concat([pd.DataFrame(columns=columns), *(part for check in checks.values() for part in check.dropped)])
     return LeakageReport(
@@ -74,12 +105,18 @@ def check_leakage(domains: Mapping[str, Manifest], settings: Mapping[str, DataSe
 class _DomainCheck:
     """One domain on its way through the checks; `table` loses the rows that are dropped."""
 
-    def __init__(self, domain: Manifest, settings: DataSettings, name: str, *, is_target: bool) -> None:
-        self.domain, self.table = domain, domain.table
+    def __init__(self, domain: Manifest, settings: DataSettings, name: str, side_of_target: Side | None) -> None:
+        self.domain, self.table, self.name = domain, domain.table, name
         self.findings: list[Finding] = []
         self.dropped: list[pd.DataFrame] = []
-        self._settings, self._name = settings, name
-        self._gravest: Severity = "error" if is_target else "warning"
+        self._settings = settings
+        self._side: Side = side_of_target or "split"
+        self._gravest: Severity = "error" if side_of_target is not None else "warning"
+
+    @property
+    def tested(self) -> pd.DataFrame:
+        """Rows that a figure rests on: those of test, or all where folds test each in turn."""
+        return self.table[self.table["split"] == "test"] if self._side == "split" else self.table
 
     def groups_unknown(self) -> None:
         if self.domain.group_column is None:
@@ -96,33 +133,36 @@ class _DomainCheck:
         what = f"{_count(num_sets, 'set')} of identical files with different labels ({name_some(wrong['path'])})"
         if self._settings.duplicates == "drop":
             self._drop(wrong, "identical files with contradicting labels")
-            self._find("label_conflict", "note", f"{what}; dropped whole", wrong["path"], num_sets)
+            self._find(
+                "label_conflict", "note", f"{what}; dropped whole", wrong["path"], num_sets, sets=_sets(wrong)
+            )
         else:
-            self._find("label_conflict", self._gravest, what, wrong["path"], num_sets)
+            self._find("label_conflict", self._gravest, what, wrong["path"], num_sets, sets=_sets(wrong))
 
     def duplicates(self) -> None:
         copies = self.table[self.table["digest"].duplicated(keep=False)]
         if copies.empty:
             return
-        num_splits = copies.groupby("digest")["split"].transform("nunique")
-        across, within = copies[num_splits > 1], copies[num_splits == 1]
+        num_sides = copies.groupby("digest")[self._side].transform("nunique")
+        across, within = copies[num_sides > 1], copies[num_sides == 1]
         keeps_one, keeps_held_out = self._settings.duplicates == "drop", self._settings.on_leak == "drop_train"
         done = ""
         if keeps_one:
             self._drop(self._surplus(copies), "copy of an identical file")
             done = "; one of each is kept"
         elif keeps_held_out:
-            self._drop(_behind(across, "digest"), "copy of an identical file in a held-out split")
-            done = "; taken out of training"
+            self._drop(self._behind(across, "digest"), f"copy of an identical file in another {self._side}")
+            done = f"; {self._mended}"
         if len(across):
             num_sets = across["digest"].nunique()
-            what = f"{_count(num_sets, 'set')} of identical files across splits ({name_some(across['path'])}){done}"
-            self._find("duplicate", "note" if done else self._gravest, what, across["path"], num_sets)
+            what = f"{_count(num_sets, 'set')} of identical files across {self._side}s ({name_some(across['path'])})"
+            severity: Severity = "note" if done else self._gravest
+            self._find("duplicate", severity, what + done, across["path"], num_sets, sets=_sets(across))
         if len(within):
             num_sets = within["digest"].nunique()
-            what = f"{_count(num_sets, 'set')} of identical files within one split ({name_some(within['path'])})"
+            what = f"{_count(num_sets, 'set')} of identical files within one {self._side} ({name_some(within['path'])})"
             what += done if keeps_one else ""
-            self._find("duplicate", "note", what, within["path"], num_sets)
+            self._find("duplicate", "note", what, within["path"], num_sets, sets=_sets(within))
 
     @staticmethod
     def _surplus(copies: pd.DataFrame) -> pd.DataFrame:
@@ -133,53 +173,119 @@ class _DomainCheck:
     def group_overlap(self) -> None:
         if self.domain.group_column is None:
             return
-        num_splits = self.table.groupby("group")["split"].transform("nunique")
-        rows = self.table[num_splits > 1]
+        num_sides = self.table.groupby("group")[self._side].transform("nunique")
+        rows = self.table[num_sides > 1]
         if rows.empty:
             return
         groups = sorted(rows["group"].unique())
-        what = (
-            f"{_count(len(groups), 'group')} by {self.domain.group_column} in more than one split ({name_some(groups)})"
-        )
+        what = f"{_count(len(groups), 'group')} by {self.domain.group_column} in more than one {self._side}"
+        what += f" ({name_some(groups)})"
         if self._settings.on_leak == "drop_train":
-            self._drop(_behind(rows, "group"), "its group is in a held-out split too")
-            self._find("group_overlap", "note", f"{what}; taken out of training", rows["path"], len(groups))
+            self._drop(self._behind(rows, "group"), f"its group is in another {self._side} too")
+            self._find("group_overlap", "note", f"{what}; {self._mended}", rows["path"], len(groups))
         else:
             self._find("group_overlap", self._gravest, what, rows["path"], len(groups))
 
-    def stage_overlap(self, target: pd.DataFrame, target_groups: str | None, target_name: str, *, mends: bool) -> None:
+    def near_duplicates(self, copies: pd.DataFrame) -> None:
+        """Copies across sides, then those within one; pairs with different labels by themselves as well."""
+        pairs = pairs_of_rows(self.table, copies, self._side)
+        differ = pairs["label_1"].notna() & (pairs["label_1"] != pairs["label_2"])
+        if self._settings.duplicates == "drop":
+            self._near("label_conflict", pairs[differ], "; dropped whole", "note")
+            self._drop_pairs(pairs[differ], "row_1", "row_2", reason="near-duplicate with another label")
+            pairs = pairs_of_rows(self.table, copies, self._side)
+            differ = pairs["label_1"] != pairs["label_1"]
+        across = pairs["side_1"] != pairs["side_2"]
+        mends = self._settings.on_leak == "drop_train"
+        done = f"; {self._mended}" if mends else ""
+        # The label of what stays is in doubt still.
+        self._near("label_conflict", pairs[differ & across], done, "warning" if mends else self._gravest)
+        self._near("label_conflict", pairs[differ & ~across], "", "warning")
+        self._near("near_duplicate", pairs[across], done, "note" if mends else self._gravest)
+        self._near("near_duplicate", pairs[~across], "", "note")
+        if mends:
+            self._drop_pairs(pairs[across], "row_behind", reason=f"near-duplicate of an image in another {self._side}")
+
+    def _near(self, kind: str, pairs: pd.DataFrame, done: str, severity: Severity) -> None:
+        if pairs.empty:
+            return
+        examples = name_some(f"{row.path_1} and {row.path_2}" for row in pairs.itertuples())
+        across = (pairs["side_1"] != pairs["side_2"]).all()
+        where = f"across {self._side}s" if across else f"within one {self._side}"
+        where = "" if kind == "label_conflict" and done == "; dropped whole" else f" {where}"
+        labelled = " with different labels" if kind == "label_conflict" else ""
+        what = f"{_count(len(pairs), 'pair')} of near-duplicates{labelled}{where} ({examples}){done}"
+        paths = sorted({*pairs["path_1"], *pairs["path_2"]})
+        self._find(kind, severity, what, paths, len(pairs), pairs=listed(pairs))
+
+    def _drop_pairs(self, pairs: pd.DataFrame, *columns: str, reason: str) -> None:
+        rows = sorted({int(row) for column in columns for row in pairs[column]})
+        self._drop(self.table.loc[rows], reason)
+
+    def stage_overlap(self, target: _DomainCheck, copies: pd.DataFrame, *, mends: bool) -> None:
         """What of the target's test rows trains or validates this earlier stage."""
-        test = target[target["split"] == "test"]
+        test = target.tested
         used = self.table[self.table["split"] != "test"]
-        shared = used["digest"].isin(test["digest"])
-        if target_groups is not None and target_groups == self.domain.group_column:
+        near = copies[copies["digest_1"].isin(test["digest"])]
+        shared = used["digest"].isin(test["digest"]) | used["digest"].isin(near["digest_2"])
+        same = test["digest"].isin(used["digest"])
+        same |= test["digest"].isin(near.loc[near["digest_2"].isin(used["digest"]), "digest_1"])
+        group_column = target.domain.group_column
+        if group_column is not None and group_column == self.domain.group_column:
             shared |= used["group"].isin(test["group"])
+            same |= test["group"].isin(used["group"])
         rows = used[shared]
         if rows.empty:
             return
-        what = f"{_count(len(rows), 'image')} of {target_name}'s test groups, or identical to its test images "
+        what = f"{_count(len(rows), 'image')} of {target.name}'s test groups, or the same as its test images "
         what += f"({name_some(rows['path'])})"
+        details = {"target_paths": test.loc[same, "path"].tolist(), "pairs": _pairs_of_stages(test, rows, near)}
         if mends:
-            self._drop(rows, f"of {target_name}'s test set")
-            self._find("stage_overlap", "note", f"{what}; left out here", rows["path"], len(rows))
+            self._drop(rows, f"of {target.name}'s test set")
+            self._find("stage_overlap", "note", f"{what}; left out here", rows["path"], len(rows), **details)
         else:
-            self._find("stage_overlap", "error", f"{what} in this earlier stage", rows["path"], len(rows))
+            self._find("stage_overlap", "error", f"{what} in this earlier stage", rows["path"], len(rows), **details)
+
+    @property
+    def _mended(self) -> str:
+        return "taken out of training" if self._side == "split" else "one of each is kept"
+
+    def _behind(self, rows: pd.DataFrame, same: str) -> pd.DataFrame:
+        """Rows whose side yields to another one among the rows that share the column `same`."""
+        ranks = side_ranks(rows[self._side])
+        return rows[ranks > ranks.groupby(rows[same]).transform("min")]
 
     def _find(
-        self, kind: str, severity: Severity, what: str, paths: Sequence[str] | pd.Series[str], value: int | None = None
+        self,
+        kind: str,
+        severity: Severity,
+        what: str,
+        paths: Sequence[str] | pd.Series[str],
+        value: int | None = None,
+        **details: Any,
     ) -> None:
         size = None if value is None else float(value)
-        self.findings.append(Finding(kind, severity, f"{self._name}: {what}", tuple(map(str, paths)), size))
+        details = {"stage": self.name, **details}
+        self.findings.append(
+            Finding(kind, severity, f"{self.name}: {what}", tuple(map(str, paths)), size, details=details)
+        )
 
     def _drop(self, rows: pd.DataFrame, reason: str) -> None:
         self.table = self.table.drop(index=rows.index)
-        self.dropped.append(rows[["path", "label", "split"]].assign(stage=self._name, reason=reason))
+        self.dropped.append(rows[["path", "label", "split"]].assign(stage=self.name, reason=reason))
 
 
-def _behind(rows: pd.DataFrame, same: str) -> pd.DataFrame:
-    """Rows whose split yields to a held-out one among the rows that share the column `same`."""
-    ranks = rows["split"].map(_SPLIT_RANK)
-    return rows[ranks > ranks.groupby(rows[same]).transform("min")]
+def _sets(rows: pd.DataFrame) -> list[list[str]]:
+    """The paths of each set of identical files."""
+    return [paths.tolist() for _, paths in rows.groupby("digest", sort=False)["path"]]
+
+
+def _pairs_of_stages(test: pd.DataFrame, rows: pd.DataFrame, near: pd.DataFrame) -> list[dict[str, Any]]:
+    """Which test image is the same picture as which of an earlier stage's `rows`."""
+    identical = pd.DataFrame({"digest_1": rows["digest"], "digest_2": rows["digest"], "correlation": 1.0})
+    pairs = pd.concat([identical, near]).drop_duplicates(["digest_1", "digest_2"])
+    pairs = pairs.merge(test[["path", "digest"]].add_suffix("_1"), on="digest_1")
+    return listed(pairs.merge(rows[["path", "digest"]].add_suffix("_2"), on="digest_2"))
 
 
 def _count(number: int, thing: str) -> str:

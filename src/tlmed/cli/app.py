@@ -9,6 +9,7 @@ import typer
 
 from tlmed.cli.clean import clean
 from tlmed.cli.demo import demo
+from tlmed.cli.evaluate import evaluate
 from tlmed.cli.init import init
 from tlmed.cli.predict import predict
 from tlmed.cli.run import run
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for _verb in (demo, init, run, predict, clean):
+for _verb in (demo, init, run, predict, evaluate, clean):
     app.command()(_verb)
 app.add_typer(weights_app, name="weights")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tlmed.data.manifest import Manifest
 from tlmed.recipe.recipe import Recipe
 
 
@@ -19,17 +20,20 @@ def show_plan(
     from tlmed.report.plan_view import count_rows, count_table, plan_tree
     from tlmed.runtime.progress import format_seconds
     from tlmed.transfer.estimate import TimeEstimate, estimate_seconds, total
-    from tlmed.transfer.plan import STAGES
+    from tlmed.transfer.plan import STAGES, ChainPlan
 
     planned = plan_run(recipe, out=out, store=store, arms=arms, seeds=seeds)
-    missing = {task.key for task in planned.plan.missing(planned.store)}
+    tasks = planned.inner.tasks | planned.plan.tasks
+    missing = {task.key for task in ChainPlan(tasks, {}).missing(planned.store)}
     estimates = {
         key: estimate_seconds(task, planned.store) if key in missing else TimeEstimate(0.0, "cached")
-        for key, task in planned.plan.tasks.items()
+        for key, task in tasks.items()
     }
     seconds = total(estimates.values())
+    folds = planned.plan.folds
+    domains = planned.domains if folds is None else _in_folds(planned.domains, recipe.target.name, len(folds.names))
     if as_json:
-        tasks = [
+        rows = [
             {
                 "key": key,
                 "stage": task.stage.name,
@@ -38,14 +42,25 @@ def show_plan(
                 "cached": planned.store.is_complete(STAGES, key),
                 "seconds": estimates[key].seconds,
             }
-            for key, task in planned.plan.tasks.items()
+            for key, task in tasks.items()
         ]
-        print_json({"tasks": tasks, "counts": count_rows(planned.domains), "seconds": seconds})
+        print_json({"tasks": rows, "counts": count_rows(domains), "seconds": seconds})
         return
     console = Console()
-    console.print(count_table(planned.domains))
+    console.print(count_table(domains))
     console.print(plan_tree(planned.plan, estimates, planned.store))
+    if planned.inner.fits:
+        console.print(
+            f"Before these, {len(planned.inner.tasks)} inner trainings choose settings within each training set; the "
+            "plan shows the recipe's own settings."
+        )
     left = "unknown" if seconds is None else f"about {format_seconds(seconds)}"
     console.print(
         f"{len(missing)} of {len(estimates)} stages to train; time to train them: {left}. Nothing was trained."
     )
+
+
+def _in_folds(domains: Mapping[str, Manifest], target: str, num_folds: int) -> dict[str, Manifest]:
+    """The same with the target's split called what it is."""
+    table = domains[target].table.assign(split=f"{num_folds} folds")
+    return {**domains, target: domains[target].with_table(table)}

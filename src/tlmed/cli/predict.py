@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tlmed.evaluation.decision_rule import DecisionRule
+
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, such as runs/NAME/bundle.")],
@@ -19,6 +21,10 @@ def predict(
         Literal["table", "csv", "json"], typer.Option("--format", help="Form of the answer.")
     ] = "table",
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of disease where the images come from, as 0.05: shifts the calibrated probabilities."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write CSV or JSON to this file instead of stdout.")] = None,
 ) -> None:
     """Predict image files with a trained bundle."""
@@ -34,11 +40,29 @@ def predict(
     if loaded.card["synthetic"]:
         print("Trained on synthetic images: what follows says nothing about a patient.", file=sys.stderr)
     unreadable: list[UnreadableImage] = []
-    table = loaded.predict(paths, unreadable=unreadable)
+    table = loaded.predict(paths, unreadable=unreadable, prevalence=prevalence)
     _show(table, "json" if as_json else table_format, out)
+    _explain(loaded.rule, prevalence)
     if unreadable:
         named = " ".join(map(str, unreadable))
         raise InputError(f"{len(unreadable)} of {len(table) + len(unreadable)} images were not predicted: {named}")
+
+
+def _explain(rule: DecisionRule, prevalence: float | None) -> None:
+    """Say beside the table what its probabilities and decisions are."""
+    if rule.map is None:
+        print("The probabilities are not calibrated.", file=sys.stderr)
+    else:
+        share = rule.prevalence if prevalence is None else prevalence
+        where = "" if share is None else f" to a share of disease of {share:.1%}"
+        hint = "; --prevalence tells another one" if prevalence is None and share is not None else ""
+        print(f"Probabilities p_: calibrated{where}{hint}.", file=sys.stderr)
+    for chosen in rule.points:
+        what = f"{chosen.settings.kind} {chosen.settings.of} {chosen.settings.target:g}"
+        if chosen.point is None:
+            print(f"No decision for {what}: {chosen.refused}.", file=sys.stderr)
+        else:
+            print(f"Decision: positive from {chosen.point.threshold:.4g} ({what}).", file=sys.stderr)
 
 
 def _show(table: pd.DataFrame, chosen: str, out: Path | None) -> None:
@@ -47,8 +71,9 @@ def _show(table: pd.DataFrame, chosen: str, out: Path | None) -> None:
         from rich.markup import escape
         from rich.table import Table
 
-        shown = Table(*(escape(str(name)) for name in table.columns if name != "unit"))
-        for row in table.drop(columns="unit").itertuples(index=False):
+        table = table[[name for name in table if name != "unit" and not str(name).startswith("raw_")]]
+        shown = Table(*(escape(str(name)) for name in table))
+        for row in table.itertuples(index=False):
             shown.add_row(*(f"{value:.3f}" if isinstance(value, float) else escape(str(value)) for value in row))
         Console().print(shown)
         return

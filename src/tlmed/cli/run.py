@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tlmed.experiment import RunResult
+    from tlmed.recipe.recipe import Recipe
 
 OutOption = Annotated[Path | None, typer.Option(help="Run folder; default: runs/NAME.")]
 StoreOption = Annotated[Path | None, typer.Option(help="Folder that runs share; default: the run folder's parent.")]
@@ -24,6 +27,13 @@ def run(
     ] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Train this arm only; may be repeated.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Train with this seed only; may be repeated.")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also train the delivered chain on images or labels it cannot learn from honestly: border-only, "
+            "centre-blanked or permuted-labels; may be repeated."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; train nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -32,7 +42,7 @@ def run(
     from tlmed.recipe.load import load_recipe
 
     show_log()
-    loaded = load_recipe(recipe, settings or ())
+    loaded = _with_controls(load_recipe(recipe, settings or ()), control or ())
     if dry_run:
         from tlmed.cli.dry_run import show_plan
 
@@ -45,6 +55,16 @@ def run(
         print_json({"folder": str(result.folder), "trained": result.trained, "metrics": result.metrics})
     else:
         print_result(result)
+
+
+def _with_controls(recipe: Recipe, kinds: Sequence[str]) -> Recipe:
+    from tlmed.errors import InputError
+    from tlmed.recipe.recipe import with_controls
+
+    try:
+        return with_controls(recipe, kinds) if kinds else recipe
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def print_result(result: RunResult) -> None:

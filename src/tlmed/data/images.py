@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from tlmed.data.blanking import blanked
 from tlmed.errors import InputError
 from tlmed.recipe.model import ImageSettings
 
@@ -84,7 +85,7 @@ def read_image(file: Path, settings: ImageSettings, limits: ImageLimits = DEFAUL
             _check_header(file, opened, limits)
             # JPEG can decode straight to a half, quarter or eighth; twice the size keeps the final resize exact enough.
             opened.draft("L" if settings.mode == "grey" else "RGB", (2 * settings.size, 2 * settings.size))
-            return _to_form(file, opened, settings)
+            return blanked(_to_form(file, opened, settings), settings.blanking)
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:

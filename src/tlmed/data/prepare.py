@@ -46,6 +46,11 @@ class PreparedImages:
         return PreparedImages, (self.key, self.pixels, self.row_of, self.unreadable)
 
 
+def images_name(stage: str, image: ImageSettings) -> str:
+    """What the decoded images of a stage are called in a run: control arms see others of the same files."""
+    return stage if image.blanking is None else f"{stage} ({image.blanking})"
+
+
 def prepare_images(
     files: Sequence[Path],
     digests: Sequence[str],

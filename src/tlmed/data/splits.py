@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pandas as pd
 
 from tlmed.data.manifest import Manifest
-from tlmed.errors import InputError
+from tlmed.errors import InputError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 
 def hold_out(table: pd.DataFrame, fraction: float, seed: int, *, name: str = "the data") -> np.ndarray:
@@ -40,14 +44,70 @@ def hold_out(table: pd.DataFrame, fraction: float, seed: int, *, name: str = "th
     )
 
 
+def split_by_time(manifest: Manifest, *, train_until: str | None, test_fraction: float) -> Manifest:
+    """Make the past train and the later groups test; later images of a group of the past are left out.
+
+    Args:
+        train_until: the last time that is past, as the column `time` writes it; without, the latest groups, about
+            `test_fraction` of them, become test.
+        test_fraction: without `train_until`.
+
+    Raises:
+        InputError: no column `time`, times that are missing or unreadable, or no group on one side.
+    """
+    table = manifest.table
+    if "time" not in table.columns:
+        raise InputError(
+            f"{manifest.name}: no column 'time' to split by.{did_you_mean('time', map(str, table.columns))}"
+        )
+    until = pd.Series([] if train_until is None else [train_until], dtype=object)
+    times = _as_numbers(pd.concat([table["time"], until], ignore_index=True), manifest.name)
+    times, cutoff = times[: len(table)], times[-1]
+    first = pd.Series(times).groupby(table["group"].to_numpy()).transform("min").to_numpy()
+    if train_until is None:
+        of_groups = np.sort(first[~table["group"].duplicated().to_numpy()])
+        cutoff = of_groups[max(0, round(len(of_groups) * (1 - test_fraction)) - 1)]
+    is_later = first > cutoff
+    if is_later.all() or not is_later.any():
+        ends = [table["time"].iloc[position] for position in (times.argmin(), times.argmax())]
+        raise InputError(
+            f"{manifest.name}: {'every' if is_later.all() else 'no'} group begins after the time that divides past and "
+            f"future (times run from {ends[0]} to {ends[1]}); set protocol.train_until between them."
+        )
+    split = manifest.with_table(table.assign(split=np.where(is_later, "test", "train")))
+    left_out = ~is_later & (times > cutoff)
+    if left_out.any():
+        log.info("%s: left out %d later images of groups that are in train already", manifest.name, int(left_out.sum()))
+    return split.with_table(split.table[~left_out].reset_index(drop=True))
+
+
+def _as_numbers(values: pd.Series[str], name: str) -> np.ndarray:
+    """(N,) numbers where all are numbers (years, days since a start), else the dates as numbers."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.notna().all():
+        return np.asarray(numbers, dtype=np.float64)
+    dates = pd.to_datetime(values, errors="coerce", format="mixed", utc=True)
+    if dates.isna().any():
+        raise InputError(
+            f"{name}: {int(dates.isna().sum())} times cannot be read, such as {values[dates.isna()].iloc[0]!r}; write "
+            "all as dates (2020-03-31), or all as numbers."
+        )
+    return np.asarray(dates.astype("int64"), dtype=np.float64)
+
+
 def complete_splits(
-    manifest: Manifest, *, test_fraction: float | None, val_fraction: float, seed: int, needs_test: bool = False
+    manifest: Manifest,
+    *,
+    test_fraction: float | None,
+    val_fraction: float | None,
+    seed: int,
+    needs_test: bool = False,
 ) -> Manifest:
     """Give every row a split.
 
     Args:
         test_fraction: draw a test set of about this share; None keeps the split that is there.
-        val_fraction: share of the training rows that becomes val where there is no val row.
+        val_fraction: share of the training rows that becomes val where there is no val row; None carves none.
         needs_test: whether test rows must come out (the target).
 
     Raises:
@@ -64,8 +124,8 @@ def complete_splits(
     elif table["split"].isna().all():
         if needs_test:
             raise InputError(
-                f"{manifest.name}: no row has a split; write `evaluation: {{protocol: {{split: holdout}}}}` to draw "
-                "a test set."
+                f"{manifest.name}: no row has a split; write `evaluation: {{protocol: {{split: kfold}}}}` to test "
+                "every patient once, or `split: holdout` to draw one test set."
             )
         table["split"] = "train"
     if needs_test and not {"train", "test"} <= set(table["split"]):
@@ -73,15 +133,15 @@ def complete_splits(
         raise InputError(
             f"{manifest.name}: the split has no {absent} rows; give both, or use `protocol: {{split: holdout}}`."
         )
-    if "val" not in set(table["split"]):
+    if val_fraction is not None and "val" not in set(table["split"]):
         train = table[table["split"] == "train"]
         carved = train.index[hold_out(train, val_fraction, seed + 1, name=manifest.name)]
         table.loc[carved, "split"] = "val"
     return manifest.with_table(table)
 
 
-def check_trainable(manifest: Manifest, name: str, *, is_target: bool = False) -> None:
-    """Check that the labels and splits suffice to train, and for the target to test.
+def check_trainable(manifest: Manifest, name: str, *, needs_test: bool = False) -> None:
+    """Check that the labels and splits suffice to train, and where it is needed to test.
 
     Raises:
         InputError: no labels, a class without training images, one class alone in train or test.
@@ -103,7 +163,7 @@ def check_trainable(manifest: Manifest, name: str, *, is_target: bool = False) -
                 f"{name}: class {label!r} has no training images ({int(counts[label].sum())} elsewhere); add some, "
                 "or leave the class out."
             )
-    if is_target:
+    if needs_test:
         tested = set(table.loc[table["split"] == "test", "label"])
         in_test = [label for label in manifest.classes if label in tested]
         if len(in_test) < 2:

@@ -46,7 +46,7 @@ def bootstrap_by_group(
     groups as there are, a group's class being that of most of its units. With several seeds it also draws as many seeds
     with replacement, so that the interval covers cases and training; with one seed it covers cases alone.
 
-    There is no interval where fewer than 10 groups hold a class or belong to it, where more than 5 % of the resamples
+    There is no interval where fewer than 10 groups hold an averaged class or belong to it, where more than 5 % of the resamples
     have no value, where it would have no width (as with an accuracy of 1), or where the value itself would lie outside
     (the calibration error of few units grows by resampling): the bootstrap then says less than it seems to.
 
@@ -107,10 +107,17 @@ def _units_by_group_and_class(scored: Scored, group_of_unit: Integers) -> Intege
 
 
 def _enough_groups(scored: Scored, group_of_unit: Integers, strata: Integers) -> bool:
-    """Whether each class that occurs is held by enough groups, and each stratum that is drawn from has enough."""
-    holding = (_units_by_group_and_class(scored, group_of_unit) > 0).sum(axis=0)
-    drawn_from = np.bincount(strata)
-    return bool(min(holding[holding > 0].min(), drawn_from[drawn_from > 0].min()) >= MIN_GROUPS_IN_A_CLASS)
+    """Whether each averaged class that occurs is held by enough groups, and the strata drawn from have enough."""
+    averaged = list(scored.averaged_classes)
+    holding = num_groups_holding(scored, group_of_unit)[averaged]
+    drawn_from = np.bincount(strata, minlength=scored.num_classes)[averaged]
+    counts = np.concatenate([holding, drawn_from])
+    return bool(counts[counts > 0].min() >= MIN_GROUPS_IN_A_CLASS)
+
+
+def num_groups_holding(scored: Scored, group_of_unit: Integers) -> Integers:
+    """Return the (K,) number of groups with a unit of each class."""
+    return np.asarray((_units_by_group_and_class(scored, group_of_unit) > 0).sum(axis=0))
 
 
 def _draw_groups(

@@ -4,12 +4,13 @@ A weighting says how often each unit counts: ones give the metric itself, the co
 A value that does not exist (a predictive value without predictions, AUROC with one class) is NaN, never a made-up 0.
 
 With two classes, sensitivity, specificity, predictive values, F1, AUROC and AUPRC are those of the positive class. With
-more, they are macro averages: each class against the rest, then the plain mean over classes, NaN where the value of one
-class does not exist.
+more, they are macro averages: each class against the rest, then the plain mean over the averaged classes, NaN where the
+value of one class does not exist.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,7 @@ class Scored:
         labels: (N,) index of the true class.
         probabilities: (N, K), rows sum to 1.
         positive: index of the class that counts as disease; needed with two classes, without effect with more.
+        macro_classes: with more than two classes, those that macro averages are over; None for all.
 
     Raises:
         ValueError: two classes without a positive one, or shapes that do not fit.
@@ -42,6 +44,7 @@ class Scored:
     labels: Integers
     probabilities: Floats
     positive: int | None = None
+    macro_classes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = self.probabilities.shape
@@ -56,11 +59,18 @@ class Scored:
         return int(self.probabilities.shape[1])
 
     @property
+    def averaged_classes(self) -> tuple[int, ...]:
+        """The classes that macro averages are over: both of two, else `macro_classes`."""
+        if self.num_classes == 2 or self.macro_classes is None:
+            return tuple(range(self.num_classes))
+        return self.macro_classes
+
+    @property
     def measured_classes(self) -> tuple[int, ...]:
-        """The classes that one-against-rest metrics are computed of: the positive one of two, or all."""
+        """The classes that one-against-rest metrics are computed of: the positive one of two, or the averaged ones."""
         if self.num_classes == 2 and self.positive is not None:
             return (self.positive,)
-        return tuple(range(self.num_classes))
+        return self.averaged_classes
 
     @cached_property
     def predicted(self) -> Integers:
@@ -78,6 +88,14 @@ class Scored:
     def rankings(self) -> tuple[_Ranking, ...]:
         """A ranking for each of the measured classes; sorting is done once for all weightings."""
         return tuple(_rank(self.labels == index, self.probabilities[:, index]) for index in self.measured_classes)
+
+    @cached_property
+    def pair_rankings(self) -> tuple[_Ranking, ...]:
+        """For each ordered pair of averaged classes a ranking of their units alone, by the first one's probability."""
+        return tuple(
+            _rank(self.labels == first, self.probabilities[:, first], np.isin(self.labels, (first, second)))
+            for first, second in itertools.permutations(self.averaged_classes, 2)
+        )
 
 
 Metric = Callable[[Scored, Weights], Floats]
@@ -103,7 +121,8 @@ def accuracy(scored: Scored, weights: Weights) -> Floats:
 def balanced_accuracy(scored: Scored, weights: Weights) -> Floats:
     """Mean over classes of the share found (recall); with two classes the mean of sensitivity and specificity."""
     confusion = _confusion(scored, weights)
-    return _mean(_ratio(np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2)))
+    by_class = _ratio(np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2))
+    return _mean(by_class[:, scored.averaged_classes])
 
 
 def sensitivity(scored: Scored, weights: Weights) -> Floats:
@@ -136,8 +155,8 @@ def f1(scored: Scored, weights: Weights) -> Floats:
 
 
 def macro_f1(scored: Scored, weights: Weights) -> Floats:
-    """Mean of the F1 of all classes, with two classes of both."""
-    return _mean(_f1_of_classes(_one_against_rest(scored, weights, tuple(range(scored.num_classes)))))
+    """Mean of the F1 of the averaged classes, with two classes of both."""
+    return _mean(_f1_of_classes(_one_against_rest(scored, weights, scored.averaged_classes)))
 
 
 def mcc(scored: Scored, weights: Weights) -> Floats:
@@ -182,7 +201,8 @@ def brier(scored: Scored, weights: Weights) -> Floats:
     (0 to 2), as in the original definition (Brier, Mon Weather Rev 1950;78:1).
     """
     truth = np.eye(scored.num_classes)[scored.labels]
-    errors = (scored.probabilities - truth)[:, scored.measured_classes]
+    summed = scored.measured_classes if scored.num_classes == 2 else slice(None)
+    errors = (scored.probabilities - truth)[:, summed]
     return _weighted_mean((errors**2).sum(axis=1, keepdims=True), weights)[:, 0]
 
 
@@ -202,6 +222,31 @@ def ece(scored: Scored, weights: Weights) -> Floats:
     return np.asarray(np.abs(_weighted_mean(gaps, weights)).sum(axis=1))
 
 
+def auroc_hand_till(scored: Scored, weights: Weights) -> Floats:
+    """Mean over pairs of classes of how well the two are told apart, which does not depend on how frequent they are.
+
+    Source: Hand & Till, Mach Learn 2001;45:171, equation 7, here over the averaged classes.
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    return _mean(np.stack([_ranking_auroc(ranking, weights) for ranking in scored.pair_rankings], axis=1))
+
+
+def quadratic_weighted_kappa(scored: Scored, weights: Weights) -> Floats:
+    """Agreement of true and predicted class beyond chance, by squared distance; only where the classes have an order.
+
+    1 - sum_ij (i - j)^2 O_ij / sum_ij (i - j)^2 E_ij, O the confusion matrix, E the product of its margins.
+
+    Source: Cohen, Psychol Bull 1968;70:213, with the weights of Fleiss & Cohen, Educ Psychol Meas 1973;33:613.
+    """
+    confusion = _confusion(scored, weights)
+    grades = np.arange(scored.num_classes)
+    distances = (grades[:, None] - grades) ** 2
+    expected = confusion.sum(axis=2)[:, :, None] * confusion.sum(axis=1)[:, None, :]
+    by_chance = (expected * distances).sum(axis=(1, 2))
+    observed = (confusion * distances).sum(axis=(1, 2)) * confusion.sum(axis=(1, 2))
+    return np.asarray(1.0 - _ratio(observed, by_chance))
+
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "accuracy": accuracy,
@@ -219,6 +264,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "ece": ece,
     }
 )
+METRICS_OF_SEVERAL_CLASSES: Mapping[str, Metric] = MappingProxyType(
+    {**METRICS, "auroc_hand_till": auroc_hand_till, "quadratic_weighted_kappa": quadratic_weighted_kappa}
+)
 
 
 @dataclass(frozen=True)
@@ -233,7 +281,7 @@ class _Counts:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Units of one class (P) and of the rest (Q), each in falling order of the class's score.
+    """Units of one class (P) and of others (Q), each in falling order of the class's score.
 
     Attributes:
         positives: (P,) indices of units.
@@ -250,8 +298,10 @@ class _Ranking:
     negatives_above: Integers
 
 
-def _rank(is_positive: NDArray[np.bool_], scores: Floats) -> _Ranking:
+def _rank(is_positive: NDArray[np.bool_], scores: Floats, counts: NDArray[np.bool_] | None = None) -> _Ranking:
+    """Rank all units, or those that count."""
     falling = np.argsort(-scores, kind="stable")
+    falling = falling if counts is None else falling[counts[falling]]
     positives, negatives = falling[is_positive[falling]], falling[~is_positive[falling]]
     of_positives, of_negatives = -scores[positives], -scores[negatives]
     return _Ranking(

@@ -148,15 +148,25 @@ def mean_over_readers(estimates: ArrayLike, covariance: ArrayLike, *, level: flo
     Source: Hillis, Stat Med 2007;26:596, for a single modality.
     """
     check_level(level)
+    variance, freedom = variance_over_readers(estimates, covariance)
+    if variance == 0:
+        raise ValueError("neither readers nor cases vary, so there is no interval")
+    return _with_limits(float(np.mean(estimates)), math.sqrt(variance), freedom, level, 0)
+
+
+def variance_over_readers(estimates: ArrayLike, covariance: ArrayLike) -> tuple[float, float]:
+    """Return the squared standard error of the mean in `mean_over_readers`, 0 without variation, and its freedom.
+
+    For figures that are not from 0 to 1. Args, errors and source are those of `mean_over_readers`.
+    """
     figures = checked_numbers(estimates, "estimates")
     num_readers = len(figures)
     cov2 = error_covariances(np.asarray(covariance)[None, :, None, :], 1, num_readers).cov2
     mean_square = float(figures.var(ddof=1))
     error = mean_square + num_readers * max(cov2, 0.0)
     if error < _NO_VARIATION:
-        raise ValueError("neither readers nor cases vary, so there is no interval")
-    freedom = _degrees_of_freedom(error, mean_square, num_readers - 1)
-    return _with_limits(float(figures.mean()), math.sqrt(error / num_readers), freedom, level, 0)
+        return 0.0, math.inf
+    return error / num_readers, _degrees_of_freedom(error, mean_square, num_readers - 1)
 
 
 def error_covariances(covariance: ArrayLike, num_arms: int, num_readers: int) -> ErrorCovariances:

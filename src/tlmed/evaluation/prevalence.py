@@ -36,7 +36,11 @@ DEPENDS_ON_PREVALENCE = frozenset(
     }
 )
 # Each class against the rest: what the rest is made of depends on the shares of its classes.
-DEPENDS_ON_PREVALENCE_OF_SEVERAL_CLASSES = DEPENDS_ON_PREVALENCE | {"specificity", "auroc"}
+DEPENDS_ON_PREVALENCE_OF_SEVERAL_CLASSES = DEPENDS_ON_PREVALENCE | {
+    "specificity",
+    "auroc",
+    "quadratic_weighted_kappa",
+}
 AT_THIS_SETS_PREVALENCE = "at this set's prevalence"
 
 

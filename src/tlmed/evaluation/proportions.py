@@ -76,6 +76,30 @@ def clustered_wilson_limits(counts: Floats, sizes: Floats, *, level: float = 0.9
     return _score_limits(share, num_units / _design_effects(counts, sizes), float(t.ppf(probability, num_groups - 1)))
 
 
+def effective_wilson_interval(
+    share: float, num_trials: float, *, degrees_of_freedom: float, level: float = 0.95
+) -> Estimate:
+    """Return Wilson's interval of a share whose variance P (1 - P) / n is as if from n trials, n not whole.
+
+    Args:
+        share: from 0 to 1.
+        num_trials: n, the share's P (1 - P) divided by its estimated variance.
+        degrees_of_freedom: of that variance, for Student's t in place of the normal quantile.
+        level: of confidence.
+
+    Raises:
+        ValueError: no trials, a share outside [0, 1], or a level outside (0, 1).
+
+    Source: Korn & Graubard, Surv Methodol 1998;24:193; in Wilson's interval, Franco, Little, Louis & Slud, J Surv Stat
+    Methodol 2019;7:334.
+    """
+    check_level(level)
+    if not num_trials > 0 or not 0 <= share <= 1:
+        raise ValueError(f"a share of {share:g} in {num_trials:g} trials: it must be from 0 to 1, and trials above 0")
+    low, high = _score_limits(np.array([share]), num_trials, float(t.ppf((1 + level) / 2, degrees_of_freedom)))
+    return Estimate(share, float(low[0]), float(high[0]))
+
+
 def design_effect(successes: ArrayLike, groups: ArrayLike) -> float:
     """Return how many times the variance of a share is that of as many independent units.
 

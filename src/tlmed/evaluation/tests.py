@@ -18,6 +18,7 @@ from tlmed.evaluation.array_checks import (
     group_index,
 )
 from tlmed.evaluation.auroc import auroc_covariance
+from tlmed.evaluation.metrics import Floats
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def compare_aurocs(
 
 
 def corrected_resampled_t_test(
-    differences: ArrayLike, *, num_train: int, num_test: int, level: float = 0.95
+    differences: ArrayLike, *, num_train: float, num_test: float, level: float = 0.95
 ) -> Comparison:
     """Compare two arms over repeated splits of the same data, such as repeats of k folds.
 
@@ -192,7 +193,7 @@ def corrected_resampled_t_test(
 
     Args:
         differences: (J,) first arm minus second on each split, for k folds and r repeats k r of them.
-        num_train: units or groups in training, on each split.
+        num_train: units or groups in training, on each split or on average.
         num_test: in test.
         level: of confidence.
 
@@ -203,15 +204,7 @@ def corrected_resampled_t_test(
     """
     check_level(level)
     numbers = checked_numbers(differences, "differences")
-    if min(num_train, num_test) < 1:
-        raise ValueError(f"each split needs units to train and to test on, not {num_train} and {num_test}")
-    if len(numbers) < 2:
-        raise ValueError("one split does not show how splits differ; give the differences of two or more")
-    variance = float(numbers.var(ddof=1))
-    # Equal differences may differ by rounding.
-    if np.allclose(numbers, numbers[0], rtol=1e-12, atol=1e-15):
-        raise ValueError("all splits give the same difference, so there is no variance to test by")
-    error = math.sqrt((1 / len(numbers) + num_test / num_train) * variance)
+    error = _resampled_error(numbers, num_train, num_test)
     difference, degrees_of_freedom = float(numbers.mean()), len(numbers) - 1
     half_width = float(t.ppf((1 + level) / 2, degrees_of_freedom)) * error
     return Comparison(
@@ -223,6 +216,43 @@ def corrected_resampled_t_test(
         2 * float(t.sf(abs(difference) / error, degrees_of_freedom)),
         "corrected resampled t test (Nadeau & Bengio 2003), approximate",
     )
+
+
+def corrected_half_width(figures: ArrayLike, *, num_train: float, num_test: float, level: float = 0.95) -> float:
+    """Return the half width of the approximate interval of one arm's mean figure over repeated splits.
+
+    t sqrt((1 / J + n_test / n_train) s^2) with J - 1 degrees of freedom, as `corrected_resampled_t_test` has it.
+
+    Args:
+        figures: (J,) of each split, for k folds and r repeats k r of them.
+        num_train: units or groups in training, on each split or on average.
+        num_test: in test.
+        level: of confidence.
+
+    Raises:
+        ValueError: as `corrected_resampled_t_test`.
+
+    Source: Nadeau & Bengio, Mach Learn 2003;52:239; for repeated folds, Bouckaert & Frank, PAKDD 2004, LNCS 3056:3.
+    """
+    check_level(level)
+    numbers = checked_numbers(figures, "figures")
+    return float(t.ppf((1 + level) / 2, len(numbers) - 1)) * _resampled_error(numbers, num_train, num_test)
+
+
+def splits_vary(figures: Floats) -> bool:
+    """Return whether figures of splits differ by more than rounding, so that there is a variance to go by."""
+    return not np.allclose(figures, figures[0], rtol=1e-12, atol=1e-15)
+
+
+def _resampled_error(figures: Floats, num_train: float, num_test: float) -> float:
+    """Standard error of the mean of (J,) figures of splits that share training data."""
+    if min(num_train, num_test) < 1:
+        raise ValueError(f"each split needs units to train and to test on, not {num_train} and {num_test}")
+    if len(figures) < 2:
+        raise ValueError("one split does not show how splits differ; give the figures of two or more")
+    if not splits_vary(figures):
+        raise ValueError("all splits give the same, so there is no variance to test by")
+    return math.sqrt((1 / len(figures) + num_test / num_train) * float(figures.var(ddof=1)))
 
 
 def _checked_decisions(first_correct: ArrayLike, second_correct: ArrayLike) -> tuple[Booleans, Booleans]:

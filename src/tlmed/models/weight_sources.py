@@ -243,9 +243,15 @@ def read_card(path: Path, what: str) -> dict[str, Any]:
 
 def _from_bundle(folder: Path, spec: str) -> WeightSource:
     card = _read_json(folder / "bundle.json", f"weights {spec}")
+    members = card.get("members", [card])  # format 1 had one, whose digest stood in the card itself
+    if len(members) > 1:
+        raise InputError(
+            f"weights {spec}: the bundle is the mean of {len(members)} networks, and a chain starts from one; take one "
+            f"of its files, as file:{folder / member_file(0, len(members))}, or a bundle made with `bundle: refit`."
+        )
     path = existing_file(folder / MODEL_FILE, spec)
     digest = file_digest(path)
-    if card.get("digest", digest) != digest:
+    if members[0].get("digest", digest) != digest:
         raise InputError(f"weights {spec}: {path} does not have the digest in bundle.json; copy the bundle again.")
     stated = [f"{item['what']}: {item['licence']}" for item in card.get("licences", []) if item["licence"]]
     return WeightSource(
@@ -268,6 +274,11 @@ def _foreign_weights_of_chain(folder: Path, card: dict[str, Any]) -> dict[str, A
             return {}  # `tlmed clean` removed it
         card = _read_json(folder / "stage.json", f"stage {folder.name}")
     return card.get("weights") or {}
+
+
+def member_file(index: int, num_members: int) -> str:
+    """Return the name of a network's file in a bundle, which may be the mean of several."""
+    return MODEL_FILE if num_members == 1 else f"model-{index + 1}.safetensors"
 
 
 def existing_file(path: Path, spec: str) -> Path:

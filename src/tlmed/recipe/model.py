@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from tlmed.recipe.settings import Settings
+
+Blanking = Literal["border-only", "centre-blanked"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -23,6 +25,7 @@ class ImageSettings(Settings):
         value_range: the fixed range of 16-bit, 32-bit and float pixels that becomes 0 to 255. Default: 0 to 65535
             for 16-bit; wider types need it. Never stretched per image, so that equal values stay equal.
         mean, std: of pixels in [0, 1], one value or three. Default: those of the starting weights, else ImageNet's.
+        blanking: what a control arm must do without: see `data/blanking.py`. Not for models that are delivered.
     """
 
     size: int = Field(224, ge=16, le=2048)
@@ -31,6 +34,13 @@ class ImageSettings(Settings):
     value_range: tuple[float, float] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    blanking: Blanking | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_unused_blanking(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave it out where it is not used, so that keys of what was made before it existed stay valid."""
+        content: dict[str, Any] = handler(self)
+        return {name: value for name, value in content.items() if name != "blanking" or value is not None}
 
     @model_validator(mode="after")
     def _consistent(self) -> ImageSettings:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tlmed.errors import did_you_mean
 from tlmed.recipe.data import DataSettings
 from tlmed.recipe.hub_name import HUB, HubName
-from tlmed.recipe.model import BackboneSettings, ImageSettings
+from tlmed.recipe.model import BackboneSettings, Blanking, ImageSettings
 from tlmed.recipe.protocol import EvaluationSettings, RuntimeSettings
 from tlmed.recipe.settings import Settings
 from tlmed.recipe.training import PRESETS, StrategySettings, TrainingSettings
 from tlmed.recipe.validation import explain
 
+Control = Literal["border-only", "centre-blanked", "permuted-labels"]
+CONTROLS = get_args(Control)
+
 GENERIC_STAGE, PROBE_ARM = "generic", "probe"
 NO_WEIGHTS = "none"
-WAIVABLE = ("groups_unknown", "group_overlap", "duplicate", "label_conflict", "stage_overlap")
+WAIVABLE = ("groups_unknown", "group_overlap", "duplicate", "near_duplicate", "label_conflict", "stage_overlap")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -49,11 +52,19 @@ class StageSettings(Settings):
 
 
 class ArmSettings(Settings):
-    """One chain among those compared: its stages; starting weights and the target's strategy where not the recipe's."""
+    """One chain among those compared.
+
+    Attributes:
+        weights, strategy: the starting weights and the target's strategy where not the recipe's.
+        control: what the target stage must do without, to see what a model reaches that cannot use it: `border-only`
+            and `centre-blanked` train and test on such images, `permuted-labels` trains on labels that were permuted
+            among the groups.
+    """
 
     stages: tuple[str, ...]
     weights: str | None = None
     strategy: StrategySettings | None = None
+    control: Control | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,12 @@ class Arm:
     stages: tuple[str, ...]
     weights: str
     strategy: StrategySettings
+    control: Control | None = None
+
+    @property
+    def blanking(self) -> Blanking | None:
+        """What of the target's images this arm does not see."""
+        return self.control if self.control in ("border-only", "centre-blanked") else None
 
 
 class Recipe(Settings):
@@ -117,6 +134,8 @@ class Recipe(Settings):
         for stage in self.chain:
             strategies = [arm.strategy for arm in arms.values()] if stage is self.target else [stage.strategy]
             _check_can_cache(stage.name, strategies, training_of(self, stage))
+        for name in self.evaluation.choose.among if self.evaluation.choose is not None else ():
+            training_of(self, candidate_target(self, name))
         _ = self.delivered_arm
         return self
 
@@ -137,9 +156,12 @@ class Recipe(Settings):
         if self.deliver is not None:
             if self.deliver not in arms:
                 raise ValueError(f"deliver: unknown arm {self.deliver!r}.{did_you_mean(self.deliver, arms)}")
+            if arms[self.deliver].control is not None:
+                raise ValueError(f"deliver: {self.deliver!r} is a control, which no hospital could use")
             return self.deliver
         return max(
-            arms.values(), key=lambda arm: (arm.name != PROBE_ARM, len(arm.stages), arm.weights != NO_WEIGHTS)
+            arms.values(),
+            key=lambda arm: (arm.control is None, arm.name != PROBE_ARM, len(arm.stages), arm.weights != NO_WEIGHTS),
         ).name
 
     def stage(self, name: str) -> StageSettings:
@@ -183,6 +205,15 @@ def training_of(recipe: Recipe, stage: StageSettings) -> TrainingSettings:
         raise ValueError(f"training of stage {stage.name!r}: {explain(error, TrainingSettings, merged)}") from error
 
 
+def candidate_target(recipe: Recipe, candidate: str | None) -> StageSettings:
+    """The target stage with the settings of a candidate of `evaluation.choose`; as it is for None."""
+    choose = recipe.evaluation.choose
+    if candidate is None or choose is None:
+        return recipe.target
+    training = merge(recipe.target.training, choose.among[candidate])
+    return recipe.target.model_copy(update={"training": training})
+
+
 def image_of(recipe: Recipe, stage: StageSettings) -> ImageSettings:
     """The image form in this stage: the chain's, at the stage's size."""
     if stage.image.size is None:
@@ -216,7 +247,7 @@ def resolve_arms(recipe: Recipe) -> dict[str, Arm]:
                 f"arm {name!r}: its stages must follow the chain's order and end with {recipe.target.name!r}"
             )
         weights = recipe.weights if settings.weights is None else _checked_weights(settings.weights)
-        arms[name] = Arm(name, settings.stages, weights, settings.strategy or recipe.target.strategy)
+        arms[name] = Arm(name, settings.stages, weights, settings.strategy or recipe.target.strategy, settings.control)
     return arms
 
 
@@ -239,6 +270,21 @@ def _default_arms(recipe: Recipe) -> dict[str, Arm]:
     return {arm.name: arm for arm in arms}
 
 
+def with_controls(recipe: Recipe, controls: Sequence[str]) -> Recipe:
+    """The recipe with a control arm of each kind beside the delivered arm.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    for kind in controls:
+        if kind not in CONTROLS:
+            raise ValueError(f"--control: unknown kind {kind!r}.{did_you_mean(kind, CONTROLS)}")
+    delivered = resolve_arms(recipe)[recipe.delivered_arm]
+    arms = _written_out(resolve_arms(recipe))
+    added = {f"{delivered.name}-{kind}": arms[delivered.name].model_copy(update={"control": kind}) for kind in controls}
+    return recipe.model_copy(update={"arms": {**arms, **added}, "deliver": delivered.name})
+
+
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `over` laid on it, nested mappings merged key by key."""
     merged = dict(base)
@@ -246,6 +292,13 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = merge(merged[key], value) if both else value
     return merged
+
+
+def _written_out(arms: Mapping[str, Arm]) -> dict[str, ArmSettings]:
+    return {
+        arm.name: ArmSettings(stages=arm.stages, weights=arm.weights, strategy=arm.strategy, control=arm.control)
+        for arm in arms.values()
+    }
 
 
 Precision = Literal["float32", "bf16"]
@@ -257,9 +310,6 @@ def resolved(recipe: Recipe, *, device: str, precision: Precision, workers: int)
         stage.model_copy(update={"training": training_of(recipe, stage).model_dump(mode="json")})
         for stage in recipe.chain
     )
-    arms = {
-        arm.name: ArmSettings(stages=arm.stages, weights=arm.weights, strategy=arm.strategy)
-        for arm in resolve_arms(recipe).values()
-    }
+    arms = _written_out(resolve_arms(recipe))
     runtime = recipe.runtime.model_copy(update={"device": device, "precision": precision, "workers": workers})
     return recipe.model_copy(update={"chain": chain, "arms": arms, "runtime": runtime, "deliver": recipe.delivered_arm})

@@ -12,19 +12,23 @@ from rich.tree import Tree
 from tlmed.data.manifest import Manifest
 from tlmed.runtime.progress import format_seconds
 from tlmed.runtime.store import Store
-from tlmed.transfer.estimate import TimeEstimate
-from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
+from tlmed.transfer.estimate import TimeEstimate, total
+from tlmed.transfer.plan import STAGES, ChainPlan
 
 
 def plan_tree(plan: ChainPlan, estimates: Mapping[str, TimeEstimate], store: Store) -> Tree:
-    """Draw the stages as a tree: what stands on one branch shares its beginning and trains it once."""
+    """Draw the stages as a tree: what stands on one branch shares its beginning and trains it once.
+
+    Under folds the trainings of an arm that start from the same stage are one line.
+    """
     root = Tree("[bold]chain[/bold]")
     nodes: dict[str, Tree] = {}
     starts: dict[str, Tree] = {}
     arms: dict[str, list[str]] = {}
-    for arm, key in dict.fromkeys((arm, key) for (arm, _), key in plan.last.items()):  # seeds may share a stage
+    for arm, key in dict.fromkeys((fit.arm, key) for fit, key in plan.last.items()):  # seeds may share a stage
         arms.setdefault(key, []).append(arm)
-    for key, task in plan.tasks.items():
+    for keys in _lines(plan, arms):
+        task = plan.tasks[keys[0]]
         if task.parent is not None:
             above = nodes[task.parent.key]
         else:
@@ -32,24 +36,38 @@ def plan_tree(plan: ChainPlan, estimates: Mapping[str, TimeEstimate], store: Sto
             if digest not in starts:
                 starts[digest] = root.add(task.start)
             above = starts[digest]
-        is_cached = store.is_complete(STAGES, key)
-        nodes[key] = above.add(_describe(task, plan.seeds_of(key), estimates[key], is_cached, arms.get(key, [])))
+        missing = [estimates[key] for key in keys if not store.is_complete(STAGES, key)]
+        line = above.add(_describe(plan, keys, missing, arms.get(keys[0], [])))
+        nodes.update(dict.fromkeys(keys, line))
     return root
 
 
-def _describe(
-    task: StageTask, seeds: Sequence[int], estimate: TimeEstimate, is_cached: bool, arms: Sequence[str]
-) -> str:
-    if is_cached:
+def _lines(plan: ChainPlan, arms: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """The keys of the tasks that are drawn as one line, parents before children."""
+    lines: dict[Any, list[str]] = {}
+    for key, task in plan.tasks.items():
+        parent = task.parent.key if task.parent is not None else task.start
+        alike = (parent, task.step, *arms[key]) if plan.folds is not None and key in arms else key
+        lines.setdefault(alike, []).append(key)
+    return list(lines.values())
+
+
+def _describe(plan: ChainPlan, keys: Sequence[str], missing: Sequence[TimeEstimate], arms: Sequence[str]) -> str:
+    task = plan.tasks[keys[0]]
+    seconds = total(missing)
+    to_train = "to train" if len(missing) == len(keys) else f"{len(missing)} to train"
+    if not missing:
         state = "[green]cached[/green]"
-    elif estimate.seconds is None:
-        state = f"[yellow]to train[/yellow], time {estimate.basis}"
+    elif seconds is None:
+        state = f"[yellow]{to_train}[/yellow], time {missing[0].basis}"
     else:
-        state = f"[yellow]to train[/yellow], about {format_seconds(estimate.seconds)} ({estimate.basis})"
+        state = f"[yellow]{to_train}[/yellow], about {format_seconds(seconds)} ({missing[0].basis})"
     ends = f"  => [bold]{', '.join(arms)}[/bold]" if arms else ""
+    seeds = sorted({seed for key in keys for seed in plan.seeds_of(key)})
     seed = seeds_in_words(seeds) if task.stage.seed is None else f"seed {task.stage.seed} of its own"
     size = f"{len(task.rows('train'))} images, {task.image.size} px"
-    return f"{task.step}  {seed}, {size}, {task.key[:8]}: {state}{ends}"
+    which = f"{len(keys)} trainings" if len(keys) > 1 else task.key[:8]
+    return f"{task.step}  {seed}, {size}, {which}: {state}{ends}"
 
 
 def seeds_in_words(seeds: Sequence[int]) -> str:
@@ -73,7 +91,8 @@ def count_rows(domains: Mapping[str, Manifest], max_classes: int = 12) -> list[d
         table = domain.table
         if len(domain.classes) > max_classes:
             table = table.assign(label=f"({len(domain.classes)} classes)")
-        order = pd.Categorical(table["split"], ["train", "val", "test"])
+        others = sorted(set(table["split"]) - {"train", "val", "test"})
+        order = pd.Categorical(table["split"], ["train", "val", "test", *others])
         for (split, label), part in table.groupby([order, "label"], observed=True):
             groups = int(part["group"].nunique()) if domain.group_column is not None else None
             rows.append(

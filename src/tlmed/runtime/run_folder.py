@@ -86,7 +86,7 @@ def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
     before = recipe_of_results(folder)
     if before is None:
         return
-    old, new = (_flat(one.model_dump(mode="json", exclude=_NOT_IDENTITY)) for one in (before, recipe))
+    old, new = (_flat(_identity(one)) for one in (before, recipe))
     changed = sorted(key for key in old.keys() | new.keys() if not _agree(old.get(key), new.get(key)))
     if changed:
         named = ", ".join(changed[:4]) + (" ..." if changed[4:] else "")
@@ -94,6 +94,13 @@ def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
             f"{folder} belongs to another recipe (differs in {named}): "
             "choose another --out, or remove that folder; what both share is not trained again."
         )
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """The settings that results depend on; control arms may be added to what is there."""
+    content = recipe.model_dump(mode="json", exclude=_NOT_IDENTITY)
+    arms = content.get("arms") or {}
+    return {**content, "arms": {name: arm for name, arm in arms.items() if arm["control"] is None}}
 
 
 def _agree(old: Any, new: Any) -> bool:

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 
-from tlmed.data.prepare import PreparedImages
+from tlmed.data.prepare import PreparedImages, images_name
 from tlmed.runtime.integrity import publish_sealed
 from tlmed.runtime.store import Store
 from tlmed.transfer.plan import STAGES, ChainPlan
@@ -19,7 +19,7 @@ def train_chain(plan: ChainPlan, images: Mapping[str, PreparedImages], store: St
 
     Args:
         plan: parents stand before children.
-        images: prepared images by stage name.
+        images: prepared images by what `images_name` calls them.
         store: receives `stages/<key>/`; a stage that another process is training is waited for.
 
     Raises:
@@ -37,7 +37,7 @@ def train_chain(plan: ChainPlan, images: Mapping[str, PreparedImages], store: St
         with publish_sealed(store, STAGES, task.key) as folder:
             if folder is None:
                 continue  # another process finished it while this one waited
-            train_stage(task, images[task.stage.name], store, folder)
+            train_stage(task, images[images_name(task.stage.name, task.image)], store, folder)
         shutil.rmtree(store.work_folder(STAGES, task.key), ignore_errors=True)
         trained.append(task.key)
     return trained

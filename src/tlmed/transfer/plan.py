@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from tlmed.data.folds import Folds, draw_folds
 from tlmed.data.manifest import Manifest
+from tlmed.data.permuting import permute_labels
 from tlmed.data.prepare import DECODING_VERSION
 from tlmed.errors import InputError
 from tlmed.models.weight_sources import WeightSource, find_weights, weights_from_stage
 from tlmed.recipe.model import IMAGENET_MEAN, IMAGENET_STD, ImageSettings
-from tlmed.recipe.recipe import Arm, Recipe, StageSettings, image_of, resolve_arms, training_of
+from tlmed.recipe.recipe import Arm, Recipe, StageSettings, candidate_target, image_of, resolve_arms, training_of
 from tlmed.recipe.training import StrategySettings, TrainingSettings
 from tlmed.runtime.integrity import find_damage, sealed_text
 from tlmed.runtime.store import Store, content_key
@@ -25,6 +28,20 @@ from tlmed.runtime.store import Store, content_key
 NUMERICS_VERSION = 3
 
 STAGES = "stages"
+NO_FOLD = -1
+
+
+class Fit(NamedTuple):
+    """One training of an arm.
+
+    Attributes:
+        seed: of all it draws; under repeated folds, of the repeat.
+        fold: that it is trained without; -1 where there are no folds, and for a refit on all rows.
+    """
+
+    arm: str
+    seed: int
+    fold: int = NO_FOLD
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +55,7 @@ class StageTask:
         weights: foreign weights it starts from, if any; never both.
         image: with mean and std filled in.
         table: train and val rows with path, digest, label, split, group.
+        has_permuted_labels: a control: the labels in `table` are not the true ones.
     """
 
     stage: StageSettings
@@ -49,6 +67,7 @@ class StageTask:
     recipe: Recipe
     classes: tuple[str, ...]
     table: pd.DataFrame = field(repr=False)
+    has_permuted_labels: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -124,8 +143,13 @@ class StageTask:
 
     @property
     def step(self) -> str:
-        """The stage's name, and how it learns where that is not by fine-tuning."""
-        return self.stage.name if self.strategy.kind == "finetune" else f"{self.stage.name} ({self.strategy.kind})"
+        """The stage's name, how it learns where that is not by fine-tuning, and what it does without as a control."""
+        told = [
+            *([self.strategy.kind] if self.strategy.kind != "finetune" else []),
+            *([self.image.blanking] if self.image.blanking is not None else []),
+            *(["permuted-labels"] if self.has_permuted_labels else []),
+        ]
+        return self.stage.name + (f" ({', '.join(told)})" if told else "")
 
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of one split, in an order that does not depend on the manifest's."""
@@ -139,15 +163,24 @@ class ChainPlan:
 
     Attributes:
         tasks: by key, parents before children; what arms share stands once.
-        last: the key of each (arm, seed)'s target stage.
+        last: the key of each fit's target stage.
+        folds: which fold holds each row of the target out, where there are folds.
     """
 
     tasks: dict[str, StageTask]
-    last: dict[tuple[str, int], str]
+    last: dict[Fit, str]
+    folds: Folds | None = None
 
     def seeds_of(self, key: str) -> list[int]:
         """The run's seeds whose chains have this task."""
-        return sorted({seed for (_, seed), last in self.last.items() if self.tasks[key] in self.tasks[last].lineage()})
+        return sorted({fit.seed for fit, last in self.last.items() if self.tasks[key] in self.tasks[last].lineage()})
+
+    def predicted_rows(self, fit: Fit, target: pd.DataFrame) -> pd.DataFrame:
+        """The target's rows that a fit is measured on: val and test, or those of its fold as test; none of a refit."""
+        if self.folds is None:
+            return target[target["split"].isin(["val", "test"])]
+        held_out: pd.DataFrame = target[self.folds.of_seed[fit.seed] == fit.fold]
+        return held_out.assign(split="test")
 
     def foreign_stages(self) -> list[str]:
         """Keys of stages of other runs whose weights this plan starts from."""
@@ -168,46 +201,88 @@ class ChainPlan:
 
 
 def plan_chain(
-    recipe: Recipe, domains: Mapping[str, Manifest], pairs: Sequence[tuple[str, int]], store: Store
+    recipe: Recipe,
+    domains: Mapping[str, Manifest],
+    pairs: Sequence[tuple[str, int]],
+    store: Store,
+    chosen: Mapping[Fit, str] = MappingProxyType({}),
 ) -> ChainPlan:
-    """Lay out the stage tasks of (arm, seed) pairs.
+    """Lay out the stage tasks of (arm, seed) pairs, under folds of each fold.
 
     Args:
         recipe: resolved.
         domains: by stage; tables with `digest`, `label` and `split`.
+        chosen: the candidate of `evaluation.choose` that each fit takes.
 
     Raises:
-        InputError: weights that cannot be found, batches that cannot be shared.
+        InputError: weights that cannot be found, batches that cannot be shared, folds that cannot be drawn.
     """
-    arms = resolve_arms(recipe)
-    starts = {spec: find_starting_weights(spec, store) for spec in {arms[name].weights for name, _ in pairs}}
-    tasks: dict[str, StageTask] = {}
+    protocol, target = recipe.evaluation.protocol, domains[recipe.target.name]
+    folds = draw_folds(target, protocol, list(dict.fromkeys(seed for _, seed in pairs)))
+    fits = _fits(recipe, pairs, folds)
+    laying = ChainLayout(recipe, domains, [fit.arm for fit in fits], store)
     last = {}
     # What takes minutes comes first: the probe's figures are there before the first network has been trained.
-    for arm_name, seed in sorted(pairs, key=lambda pair: arms[pair[0]].strategy.kind != "logistic-regression"):
-        task = None
-        for name in arms[arm_name].stages:
-            weights = starts[arms[arm_name].weights] if task is None else None
-            task = _next_task(recipe, domains[name], arms[arm_name], recipe.stage(name), weights, task, seed)
-            task = tasks.setdefault(task.key, task)
+    for fit in sorted(fits, key=lambda fit: laying.arms[fit.arm].strategy.kind != "logistic-regression"):
+        rows = target.table if folds is None else target.table[folds.of_seed[fit.seed] != fit.fold]
+        last[fit] = laying.add(fit.arm, fit.seed, rows, chosen.get(fit)).key
+    return ChainPlan(laying.tasks, {fit: last[fit] for fit in fits}, folds)
+
+
+class ChainLayout:
+    """Chains laid out one by one; what they share stands once.
+
+    Attributes:
+        arms: the recipe's, by name.
+        tasks: by key, parents before children.
+    """
+
+    def __init__(self, recipe: Recipe, domains: Mapping[str, Manifest], arms: Iterable[str], store: Store) -> None:
+        self.arms = resolve_arms(recipe)
+        self.tasks: dict[str, StageTask] = {}
+        self._recipe, self._domains = recipe, domains
+        self._starts = {spec: find_starting_weights(spec, store) for spec in {self.arms[arm].weights for arm in arms}}
+
+    def add(self, arm_name: str, seed: int, target_rows: pd.DataFrame, candidate: str | None = None) -> StageTask:
+        """Add the chain of an arm whose target stage has these rows; returns its last task."""
+        arm, task = self.arms[arm_name], None
+        for name in arm.stages:
+            is_target = name == self._recipe.target.name
+            stage = candidate_target(self._recipe, candidate) if is_target else self._recipe.stage(name)
+            rows = target_rows if is_target else self._domains[name].table
+            weights = self._starts[arm.weights] if task is None else None
+            task = _next_task(self._recipe, rows, arm, stage, weights, task, seed)
+            if task.key not in self.tasks:
+                _check_batch(task)
+            task = self.tasks.setdefault(task.key, task)
         assert task is not None  # an arm has at least the target stage
-        last[arm_name, seed] = task.key
-    for task in tasks.values():
-        _check_batch(task)
-    return ChainPlan(tasks, {pair: last[pair] for pair in pairs})
+        return task
+
+
+def _fits(recipe: Recipe, pairs: Sequence[tuple[str, int]], folds: Folds | None) -> list[Fit]:
+    if folds is None:
+        return [Fit(arm, seed) for arm, seed in pairs]
+    fits = [Fit(arm, seed, fold) for arm, seed in pairs for fold in range(len(folds.names))]
+    delivered = [seed for arm, seed in pairs if arm == recipe.delivered_arm]
+    if recipe.evaluation.protocol.bundle == "refit" and delivered:
+        fits.append(Fit(recipe.delivered_arm, delivered[0]))
+    return fits
 
 
 def _next_task(
     recipe: Recipe,
-    domain: Manifest,
+    rows: pd.DataFrame,
     arm: Arm,
     stage: StageSettings,
     weights: WeightSource | None,
     parent: StageTask | None,
     seed: int,
 ) -> StageTask:
-    table = domain.table[domain.table["split"].isin(["train", "val"])]
-    strategy = arm.strategy if stage.name == recipe.target.name else stage.strategy
+    is_target = stage.name == recipe.target.name
+    table = rows[rows["split"].isin(["train", "val"])]
+    strategy = arm.strategy if is_target else stage.strategy
+    image = image_of(recipe, stage)
+    has_permuted_labels = is_target and arm.control == "permuted-labels"
     own_seed = seed if stage.seed is None else stage.seed
     seed_of_start = parent.seed if parent is not None else 0
     return StageTask(
@@ -216,10 +291,13 @@ def _next_task(
         seed=own_seed if _draws_numbers(recipe, strategy, parent, weights) else seed_of_start,
         parent=parent,
         weights=weights,
-        image=_normalised(image_of(recipe, stage), parent, weights),
+        image=_normalised(image.model_copy(update={"blanking": arm.blanking}) if is_target else image, parent, weights),
         recipe=recipe,
         classes=tuple(sorted(table["label"].unique())),
-        table=table[["path", "digest", "label", "split", "group"]],
+        table=(permute_labels(table, seed) if has_permuted_labels else table)[
+            ["path", "digest", "label", "split", "group"]
+        ],
+        has_permuted_labels=has_permuted_labels,
     )
 
 

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tlmed.data.manifest import Manifest
-from tlmed.data.prepare import PreparedImages
+from tlmed.data.prepare import PreparedImages, images_name
 from tlmed.runtime.integrity import check_intact, is_intact, publish_sealed, sealed_text
 from tlmed.runtime.progress import track
 from tlmed.runtime.store import Store, content_key, write_durably
 from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
 
 PREDICTIONS = "predictions"
-_PREDICTED_SPLITS = ("val", "test")
-_NO_FOLD = -1
 _STAGE_FILE = "stage"
 
 
-def predict_chain(plan: ChainPlan, target: Manifest, images: PreparedImages, store: Store) -> pd.DataFrame:
-    """Return the predictions table of every (arm, seed) of a plan.
+def predict_chain(
+    plan: ChainPlan, target: Manifest, images: Mapping[str, PreparedImages], store: Store
+) -> pd.DataFrame:
+    """Return the predictions table of every fit of a plan.
+
+    Args:
+        images: by what `images_name` calls them.
 
     Returns:
-        A row an image, arm and seed: path, unit, group, label, split, arm, seed, fold (-1), and p_<class>, softmax
-        before calibration.
+        A row an image, arm and seed: path, unit, group, label, split, arm, seed, fold (-1 without folds), and
+        p_<class>, softmax before calibration. Under folds every row is test: the fit's fold held it out.
     """
-    table = target.table[target.table["split"].isin(_PREDICTED_SPLITS)].reset_index(drop=True)
     parts = []
-    for (arm, seed), key in plan.last.items():
+    for fit, key in plan.last.items():
         task = plan.tasks[key]
-        probabilities = _probabilities(task, table, images, store)
-        part = table[["path", "unit", "group", "label", "split"]].assign(arm=arm, seed=seed, fold=_NO_FOLD)
+        table = plan.predicted_rows(fit, target.table).reset_index(drop=True)
+        if table.empty:
+            continue  # a refit has seen them all
+        probabilities = predict_rows(task, table, images[images_name(task.stage.name, task.image)], store)
+        part = table[["path", "unit", "group", "label", "split"]].assign(arm=fit.arm, seed=fit.seed, fold=fit.fold)
         for position, name in enumerate(task.classes):
             part[f"p_{name}"] = probabilities[:, position]
         parts.append(part)
@@ -45,7 +51,7 @@ def predicted_stage(store: Store, key: str) -> str | None:
     return sealed_text(store.folder(PREDICTIONS, key), _STAGE_FILE)
 
 
-def _probabilities(task: StageTask, table: pd.DataFrame, images: PreparedImages, store: Store) -> np.ndarray:
+def predict_rows(task: StageTask, table: pd.DataFrame, images: PreparedImages, store: Store) -> np.ndarray:
     """Return (N, K) probabilities of the table's rows, from the store where they are known."""
     digests = table["digest"].tolist()
     key = content_key({"stage": task.key, "digests": digests})

@@ -1,0 +1,213 @@
+"""`tlmed evaluate`: a bundle and labelled images, or a table of predictions from any tool, to figures and pictures."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from tlmed.evaluation.assessment import Assessment, Question
+    from tlmed.evaluation.case_data import Cases
+    from tlmed.evaluation.threshold_choice import Target
+    from tlmed.report.evaluation_page import Section
+
+log = logging.getLogger(__name__)
+
+_BUNDLE_CARD = "bundle.json"
+
+
+def evaluate(
+    source: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|PREDICTIONS", help="Bundle folder, or a table (.csv, .parquet).")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="For a bundle: labelled images. For a table: what else is known of its cases."),
+    ] = None,
+    positive: Annotated[
+        list[str] | None, typer.Option(help="Class that counts as disease; several: their probabilities are summed.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Column that a decision is about, or `image`.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of what is independent, such as the patient; default: group, patient ...")
+    ] = None,
+    arm: Annotated[str | None, typer.Option(help="Which arm of the table.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Only this seed of the table.")] = None,
+    sampling: Annotated[
+        Literal["consecutive", "case-control", "unknown"], typer.Option(help="How the cases came together.")
+    ] = "unknown",
+    prevalence: Annotated[
+        float | None, typer.Option(help="Of disease where the classifier is to be used; re-weights PPV and others.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Fixed before these cases were seen.")] = None,
+    aim: Annotated[
+        str | None, typer.Option(metavar="sensitivity=0.95", help="Choose the threshold on val rows to reach this.")
+    ] = None,
+    assure: Annotated[
+        str | None,
+        typer.Option(metavar="sensitivity=0.95", help="The same, to be reached in new cases with 95 % confidence."),
+    ] = None,
+    subgroup: Annotated[list[str] | None, typer.Option(help="Column to measure by; may be repeated.")] = None,
+    indeterminate: Annotated[
+        list[str] | None, typer.Option(help="Label that means the truth is not known; counted, not measured.")
+    ] = None,
+    recalibrate: Annotated[
+        bool, typer.Option("--recalibrate", help="Fit to half of the groups, report on the other half.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; default: runs/evaluate-NAME.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on stdout.")] = False,
+) -> None:
+    """Measure a classifier on labelled cases: its bundle on images, or predictions of any tool.
+
+    A table needs a column p_CLASS for each class, `label`, and `unit` or `path`; and `group` or `patient`, here or in
+    DATA, for honest intervals. With a column `split`, figures are those of its test rows, and val rows serve --aim and
+    --assure. With a column `fold` the rows are taken as out-of-fold. Three mistakes leave no trace in a table: scores
+    of several folds without a `fold` column, a best epoch or threshold that was picked on these cases, and images that
+    the model was trained on.
+    """
+    from tlmed.cli.screen import show_log
+    from tlmed.errors import InputError
+
+    show_log()
+    log.info("evaluating %s", source)
+    target = _target(aim, assure)
+    asked = {
+        "unit": unit,
+        "group": group,
+        "columns": subgroup or (),
+        "arm": arm,
+        "seed": seed,
+        "indeterminate": indeterminate or (),
+    }
+    from tlmed.evaluation.assessment import Question, assess
+
+    question = Question(
+        positive=tuple(positive or ()),
+        sampling=sampling,
+        prevalence=prevalence,
+        threshold=threshold,
+        target=target,
+        subgroups=tuple(subgroup or ()),
+        recalibrate=recalibrate,
+    )
+    drift: dict[str, Any] = {}
+    if (source / _BUNDLE_CARD).is_file():
+        if data is None:
+            raise InputError(f"{source}: a bundle is measured on labelled images; name a table or folder of them.")
+        cases, question, drift = _predict(source, data, question, asked)
+    else:
+        cases = _read_tables(source, data, asked)
+    log.info("measuring %d units", cases.test["unit"].nunique())
+    assessment = assess(cases, question)
+    assessment.metrics.update(drift, source=str(source), data=None if data is None else str(data))
+    folder = out if out is not None else Path("runs") / f"evaluate-{_name(source)}"
+    said = _write(folder, assessment, prevalence, f"Evaluation of {source.name}")
+    if as_json:
+        from tlmed.cli.screen import print_json
+
+        print_json(assessment.metrics)
+    else:
+        _show(said, folder)
+
+
+def _target(aim: str | None, assure: str | None) -> Target | None:
+    from tlmed.errors import InputError
+    from tlmed.evaluation.threshold_choice import parse_target
+
+    if aim is not None and assure is not None:
+        raise InputError("--aim and --assure both choose the threshold; give one.")
+    if aim is not None:
+        return parse_target("aim", aim)
+    return parse_target("assure", assure) if assure is not None else None
+
+
+def _read_tables(source: Path, data: Path | None, asked: dict[str, Any]) -> Cases:
+    from tlmed.data.prediction_files import read_case_file, read_prediction_file
+    from tlmed.evaluation.case_data import gather_cases
+
+    predictions = read_prediction_file(source)
+    return gather_cases(predictions, None if data is None else read_case_file(data), **asked)
+
+
+def _predict(
+    source: Path, data: Path, question: Question, asked: dict[str, Any]
+) -> tuple[Cases, Question, dict[str, Any]]:
+    """A bundle's predictions of a data set, with its own threshold; and how the images differ from training."""
+    from dataclasses import replace
+
+    import pandas as pd
+
+    from tlmed.data.sources import read_manifest
+    from tlmed.errors import InputError
+    from tlmed.evaluation.case_data import gather_cases
+    from tlmed.serving.bundle import Bundle
+    from tlmed.serving.labelled_predictions import compare_with_training, predict_labelled
+
+    manifest = read_manifest(data, group=asked["group"], unit=asked["unit"] or "image")
+    bundle = Bundle.load(source)
+    stated = bundle.card["positive"]
+    positive = (stated,) if isinstance(stated, str) else tuple(stated or ())
+    if question.positive and positive and set(question.positive) != set(positive):
+        raise InputError(
+            f"--positive: the bundle's calibration and thresholds are about {', '.join(positive)}; leave it out."
+        )
+    predictions, unreadable = predict_labelled(bundle, manifest, indeterminate=asked["indeterminate"])
+    cases = gather_cases(predictions, **asked)
+    lost = unreadable[~unreadable["unit"].isin(cases.table["unit"])].drop_duplicates("unit")
+    left_out = pd.concat([cases.left_out, lost[["unit", "label", "reason"]]], ignore_index=True)
+    points = tuple(
+        (point["threshold"], f"The bundle's own, unchanged: {point['kind']} {point['of']} {point['target']:g}.")
+        for point in bundle.card["operating_points"]
+        if point["threshold"] is not None
+    )
+    drift = compare_with_training(bundle, manifest, predictions["path"])
+    question = replace(question, positive=question.positive or positive, delivered=points)
+    return replace(cases, left_out=left_out), question, {"drift": drift}
+
+
+def _name(source: Path) -> str:
+    """What to call the folder after: a bundle lies in its run's folder, as a table of predictions does."""
+    path = source.resolve()
+    return path.parent.name if path.stem in ("bundle", "predictions") else path.stem
+
+
+def _write(folder: Path, assessment: Assessment, prevalence: float | None, title: str) -> list[Section]:
+    from tlmed.report.evaluation_figures import draw_assessment
+    from tlmed.report.evaluation_page import render_html, render_markdown, sections
+    from tlmed.runtime.store import write_durably, write_json_durably
+
+    said = sections(assessment.metrics)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json_durably(folder / "metrics.json", assessment.metrics)
+    write_durably(folder / "evaluation.md", render_markdown(title, said))
+    if assessment.metrics["recalibration"] is not None:
+        write_json_durably(folder / "recalibration.json", assessment.metrics["recalibration"]["map"])
+    pictures = draw_assessment(assessment, prevalence)
+    write_durably(folder / "evaluation.html", render_html(title, said, pictures))
+    return said
+
+
+def _show(said: list[Section], folder: Path) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    for section in said:
+        console.print(f"[bold]{escape(section.title)}[/bold]")
+        if section.grid is not None:
+            table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+            for name in section.grid.header:
+                table.add_column(escape(name))
+            for row in section.grid.rows:
+                table.add_row(*map(escape, row))
+            console.print(table)
+        for sentence in section.sentences:
+            console.print(escape(sentence), style="dim", highlight=False)
+        console.print()
+    console.print(f"Figures, page and pictures: {folder / 'evaluation.html'}", soft_wrap=True)
+    console.print("Research use only, not a medical device.")

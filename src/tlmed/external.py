@@ -1,0 +1,111 @@
+"""External sets: the trained models measured on further data that nothing was ever trained on. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tlmed.data.manifest import Manifest
+from tlmed.data.prepare import PreparedImages, prepare_images
+from tlmed.data.sources import read_domain
+from tlmed.errors import InputError, did_you_mean, name_some
+from tlmed.recipe.recipe import Recipe, resolve_arms
+from tlmed.runtime.digests import FileDigests
+from tlmed.runtime.store import Store
+from tlmed.transfer.plan import ChainPlan, StageTask
+from tlmed.transfer.predictions import predict_rows
+
+
+def read_external_sets(recipe: Recipe, domains: Mapping[str, Manifest], store: Store) -> dict[str, Manifest]:
+    """Read the recipe's external sets, before anything is trained.
+
+    Args:
+        domains: what is trained on; tables with `digest`.
+
+    Raises:
+        InputError: a set that is not there or not valid, without labels, with a class that the target does not have,
+            or with images or groups of the chain's own data: that would be no external set.
+    """
+    sets = {}
+    for name, settings in recipe.evaluation.external.items():
+        domain = read_domain(settings, store, unit=recipe.evaluation.unit, name=f"external set {name}")
+        files = [Path(file) for file in domain.table["file"]]
+        domain = domain.with_table(domain.table.assign(digest=FileDigests(store).of(files), split="test"))
+        _check_classes(domain, domains[recipe.target.name])
+        for stage, other in domains.items():
+            _check_apart(domain, other, stage)
+        sets[name] = domain
+    return sets
+
+
+def _check_classes(domain: Manifest, target: Manifest) -> None:
+    for label in domain.classes:
+        if label not in target.classes:
+            raise InputError(
+                f"{domain.name}: class {label!r} is none of the target's.{did_you_mean(label, target.classes)}"
+            )
+    if len(domain.classes) < 2:
+        held = f"class {domain.classes[0]!r} alone" if domain.classes else "no labels"
+        raise InputError(f"{domain.name} holds {held}; a figure needs two classes or more.")
+
+
+def _check_apart(domain: Manifest, other: Manifest, stage: str) -> None:
+    shared = domain.table["digest"].isin(other.table["digest"])
+    if domain.group_column is not None and domain.group_column == other.group_column:
+        shared |= domain.table["group"].isin(other.table["group"])
+    if shared.any():
+        raise InputError(
+            f"{domain.name}: {int(shared.sum())} images are identical to images of the stage {stage!r}, or of its "
+            f"groups ({name_some(domain.table.loc[shared, 'path'])}), so that it is not external; take them out of "
+            "one of the two (or rename ids that are alike by chance)."
+        )
+
+
+def predict_external(
+    recipe: Recipe, sets: Mapping[str, Manifest], plan: ChainPlan, store: Store
+) -> dict[str, tuple[pd.DataFrame, int]]:
+    """Predict every external set with every arm and seed, under folds with the mean of the fold models.
+
+    Returns:
+        By set: a predictions table (split `test`, fold -1), and how many unreadable images were left out.
+
+    Raises:
+        InputError: an unreadable image where the set does not say `on_bad_image: skip`.
+    """
+    controls = {arm.name for arm in resolve_arms(recipe).values() if arm.control is not None}
+    predicted = {}
+    for name, domain in sets.items():
+        task = next(iter(plan.tasks[key] for fit, key in plan.last.items() if fit.arm not in controls))
+        files = [Path(file) for file in domain.table["file"]]
+        images = prepare_images(files, domain.table["digest"].tolist(), task.image, store)
+        readable = domain.table["digest"].isin(images.row_of.keys())
+        if not readable.all() and recipe.evaluation.external[name].on_bad_image == "fail":
+            bad = domain.table[~readable].iloc[0]
+            raise InputError(
+                f"{domain.name}: {bad['path']} cannot be read ({images.unreadable[bad['digest']]}); replace it, or "
+                "write `on_bad_image: skip` for this set."
+            )
+        table = domain.table[readable].reset_index(drop=True)
+        predicted[name] = _predict_set(table, plan, images, store, controls), int((~readable).sum())
+    return predicted
+
+
+def _predict_set(
+    table: pd.DataFrame, plan: ChainPlan, images: PreparedImages, store: Store, controls: set[str]
+) -> pd.DataFrame:
+    tasks: dict[tuple[str, int], list[StageTask]] = {}
+    for fit, key in plan.last.items():
+        is_fold_model = plan.folds is None or fit.fold >= 0  # a refit is another model
+        if fit.arm not in controls and is_fold_model:
+            tasks.setdefault((fit.arm, fit.seed), []).append(plan.tasks[key])
+    parts = []
+    for (arm, seed), members in tasks.items():
+        part = table[["path", "unit", "group", "label", "split"]].assign(arm=arm, seed=seed, fold=-1)
+        probabilities = np.mean([predict_rows(member, table, images, store) for member in members], axis=0)
+        for position, name in enumerate(members[0].classes):
+            part[f"p_{name}"] = probabilities[:, position]
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

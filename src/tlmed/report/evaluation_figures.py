@@ -1,0 +1,268 @@
+"""Pictures of one classifier: ROC, reliability, decision curve, confusion; each as PNG for light and dark pages."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tlmed.evaluation.assessment import Assessment
+from tlmed.evaluation.calibration import calibration_curve
+from tlmed.evaluation.decision_curve import decision_curve
+from tlmed.evaluation.one_class import score_one_class
+from tlmed.evaluation.prevalence import weights_at_prevalence
+
+MIN_EVENTS_FOR_RELIABILITY = 100
+_DOTS_PER_INCH = 110
+_SQUARE = (4.6, 4.4)
+_GRID = np.linspace(0, 1, 201)
+_MAX_CLASSES_DRAWN = 6
+_LIGHT_ON_DARK_FROM = 0.55
+_MAX_CLASSES_IN_MATRIX = 30
+# Okabe & Ito's colours, which people with any colour vision tell apart, on white and on near-black.
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_LIGHT = {"ink": "#1a1a1a", "paper": "#ffffff"}
+_DARK = {"ink": "#e8e8e8", "paper": "#16181c"}
+_LINES_ON_DARK = ("#56B4E9", "#F0894A", "#2FC79A", "#E3A3C8", "#F0B840", "#9AD4F5")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in both forms.
+
+    Attributes:
+        name: for files.
+        title: above it.
+        alternative: what it shows, for who cannot see it.
+        caption: what to know when reading it.
+        light: PNG bytes for a white page.
+        dark: PNG bytes for a dark one.
+    """
+
+    name: str
+    title: str
+    alternative: str
+    caption: str
+    light: bytes
+    dark: bytes
+
+
+def draw_assessment(assessment: Assessment, prevalence: float | None = None) -> list[Picture]:
+    """Draw what there is to see of a classifier.
+
+    Args:
+        assessment: what was measured.
+        prevalence: stated one, at which the decision curve is drawn.
+    """
+    pictures = [_roc(assessment)]
+    if "score" in assessment.units:
+        pictures += [_reliability(assessment), _decision_curve(assessment, prevalence)]
+    if len(assessment.classes) <= _MAX_CLASSES_IN_MATRIX:
+        pictures.append(_confusion(assessment))
+    return pictures
+
+
+def _roc(assessment: Assessment) -> Picture:
+    units = assessment.units
+    if "score" in units:
+        curves = {"": _mean_roc(units, units["is_positive"], units["score"])}
+    else:
+        shown = assessment.classes[:_MAX_CLASSES_DRAWN]
+        curves = {name: _mean_roc(units, units["label"] == name, units[f"p_{name}"]) for name in shown}
+    num_models = len(units[["seed", "fold"]].drop_duplicates()) if {"seed", "fold"} <= set(units) else 1
+
+    def draw(figure: Figure, lines: Sequence[str]) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], linestyle=":", color=mpl.rcParams["text.color"], alpha=0.6)
+        for (name, sensitivity), colour in zip(curves.items(), lines, strict=False):
+            axes.plot(_GRID, sensitivity, color=colour, linewidth=2, label=name or None)
+        if "called" in units:
+            called, truth = units["called"], units["is_positive"]
+            axes.plot(called[~truth].mean(), called[truth].mean(), "o", color=lines[1], markersize=9, label="threshold")
+        axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, loc="lower right")
+        _plain(axes)
+
+    cell = assessment.cells["auroc"]
+    value = "undefined" if cell["value"] is None else f"{cell['value']:.3f}"
+    mean = f" Mean, at equal specificity, of the curves of {num_models} models." if num_models > 1 else ""
+    return _picture(
+        "roc",
+        "ROC curve",
+        f"ROC curve, AUROC {value}; the dotted diagonal is chance.",
+        f"The dotted line is chance.{' The dot is the threshold.' if 'called' in units else ''}{mean}",
+        draw,
+    )
+
+
+def _mean_roc(units: pd.DataFrame, is_positive: pd.Series[bool], scores: pd.Series[float]) -> np.ndarray:
+    """(201,) sensitivities at 1 - specificity of 0 to 1: the mean over models, whose scores are not to be pooled."""
+    keys = [name for name in ("seed", "fold") if name in units]
+    parts = [units.index] if not keys else [part.index for _, part in units.groupby(keys, sort=False)]
+    curves = []
+    for rows in parts:
+        truth, of_rows = is_positive[rows].to_numpy(), scores[rows].to_numpy()
+        if truth.all() or not truth.any():
+            continue
+        # The step curve: at each share of false alarms the most that is found.
+        steps = np.concatenate([[np.inf], np.unique(of_rows)[::-1]])
+        found, alarms = (
+            1 - np.searchsorted(np.sort(part), steps, side="left") / len(part)
+            for part in (of_rows[truth], of_rows[~truth])
+        )
+        curves.append(found[np.searchsorted(alarms, _GRID + 1e-12, side="right") - 1])
+    return np.asarray(np.mean(curves, axis=0))
+
+
+def _reliability(assessment: Assessment) -> Picture:
+    units = assessment.units
+    points = calibration_curve(units["is_positive"], units["score"], units["group"].to_numpy())
+    once = units.drop_duplicates("unit")
+    num_events = int(min(once["is_positive"].sum(), (~once["is_positive"]).sum()))
+
+    def draw(figure: Figure, lines: Sequence[str]) -> None:
+        axes, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+        axes.plot([0, 1], [0, 1], linestyle=":", color=mpl.rcParams["text.color"], alpha=0.6)
+        for point in points:
+            if point.observed.low is not None:
+                limits = [point.observed.low, point.observed.high]
+                axes.plot([point.mean_probability] * 2, limits, color=lines[0], alpha=0.6)
+        shares = [point.observed.value for point in points]
+        axes.plot([point.mean_probability for point in points], shares, "o-", color=lines[0])
+        axes.set(ylabel="observed share", ylim=(-0.02, 1.02), xlim=(-0.02, 1.02))
+        bins = np.linspace(0, 1, 26)
+        for truth, colour, name in ((True, lines[1], "positive"), (False, lines[2], "negative")):
+            scores = units["score"][units["is_positive"] == truth]
+            below.hist(scores, bins=bins, color=colour, histtype="step", linewidth=1.5, label=name)
+        below.set(xlabel="predicted probability", ylabel="units")
+        below.legend(frameon=False, fontsize="small")
+        _plain(axes)
+        _plain(below)
+
+    few = num_events < MIN_EVENTS_FOR_RELIABILITY
+    slope = assessment.cells["calibration_slope"]["value"]
+    stated = "undefined" if slope is None else f"{slope:.2f}"
+    return _picture(
+        "reliability",
+        f"Reliability{' (indicative)' if few else ''}",
+        f"Observed share of positives by predicted probability in {len(points)} bins; calibration slope {stated}.",
+        "On the dotted line probabilities are right; bars are 95 % intervals."
+        + (
+            f" Indicative: {num_events} units of the rarer class are fewer than {MIN_EVENTS_FOR_RELIABILITY}, so the "
+            "curve's shape may be chance."
+            if few
+            else ""
+        ),
+        draw,
+    )
+
+
+def _decision_curve(assessment: Assessment, prevalence: float | None) -> Picture:
+    units = assessment.units
+    weights = None
+    if prevalence is not None:
+        scored = score_one_class(units["is_positive"], units["score"])
+        weights = weights_at_prevalence(scored, np.ones((1, len(units))), prevalence)[0]
+    curve = decision_curve(units["is_positive"], units["score"], weights=weights)
+    share = prevalence if prevalence is not None else float(units["is_positive"].mean())
+
+    def draw(figure: Figure, lines: Sequence[str]) -> None:
+        axes = figure.subplots()
+        axes.plot(curve.thresholds, curve.model, color=lines[0], linewidth=2, label="model")
+        axes.plot(curve.thresholds, curve.treat_all, color=lines[1], linestyle="--", label="treat all")
+        axes.plot(curve.thresholds, curve.treat_none, color=lines[2], linestyle=":", label="treat none")
+        axes.set(
+            xlabel="probability from which one would act",
+            ylabel="net benefit (true positives a unit)",
+            xlim=(0, 1),
+            ylim=(-0.25 * share, share * 1.08),
+        )
+        axes.legend(frameon=False)
+        _plain(axes)
+
+    where = f"at a prevalence of {share:.3g}" + ("" if prevalence is not None else ", this set's")
+    return _picture(
+        "decision-curve",
+        "Decision curve",
+        f"Net benefit of the model, of treating all and of treating none by threshold, {where}.",
+        f"Useful where the model lies above both others; {where}.",
+        draw,
+    )
+
+
+def _confusion(assessment: Assessment) -> Picture:
+    units, classes = assessment.units, list(assessment.classes)
+    if "called" in units:
+        names = ["positive", "negative"]
+        truth = np.where(units["is_positive"], *names)
+        called = np.where(units["called"], *names)
+    else:
+        names = classes
+        truth = units["label"].to_numpy()
+        called = np.array(classes)[units[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)]
+    num_seeds = units["seed"].nunique() if "seed" in units else 1
+    counts = pd.crosstab(truth, called).reindex(index=names, columns=names, fill_value=0).to_numpy() / num_seeds
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-9)
+    edge = max(_SQUARE[0], 2.4 + 0.75 * len(names))
+
+    def draw(figure: Figure, lines: Sequence[str]) -> None:
+        figure.set_size_inches(edge, edge * 0.95)
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            text = f"{count:g}" if num_seeds == 1 else f"{count:.1f}"
+            colour = "white" if shares[row, column] > _LIGHT_ON_DARK_FROM else "black"
+            axes.text(column, row, f"{text}\n{shares[row, column]:.0%}", ha="center", va="center", color=colour)
+        is_slanted = len(names) > 2
+        axes.set_xticks(
+            range(len(names)), names, rotation=30 if is_slanted else 0, ha="right" if is_slanted else "center"
+        )
+        axes.set_yticks(range(len(names)), names)
+        axes.set(xlabel="called (rows sum to 100 %)", ylabel="true")
+
+    cells = {(a, b): counts[i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
+    told = "; ".join(f"true {a} called {b}: {count:g}" for (a, b), count in cells.items()) if len(names) == 2 else ""
+    mean = f" Mean counts of {num_seeds} seeds." if num_seeds > 1 else ""
+    return _picture(
+        "confusion",
+        "Confusion at the threshold" if "called" in units else "Confusion",
+        f"Confusion matrix. {told}".strip(),
+        f"How many units of each class were called what.{mean}",
+        draw,
+    )
+
+
+def _picture(
+    name: str, title: str, alternative: str, caption: str, draw: Callable[[Figure, Sequence[str]], None]
+) -> Picture:
+    light, dark = _png(draw, _LIGHT, _LINES), _png(draw, _DARK, _LINES_ON_DARK)
+    return Picture(name, title, alternative, caption, light, dark)
+
+
+def _png(draw: Callable[[Figure, Sequence[str]], None], colours: Mapping[str, str], lines: Sequence[str]) -> bytes:
+    ink, paper = colours["ink"], colours["paper"]
+    settings: dict[str, Any] = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink
+    )
+    settings |= {"figure.facecolor": paper, "axes.facecolor": paper, "grid.color": ink, "font.size": 10}
+    stream = io.BytesIO()
+    with mpl.rc_context(settings):  # type: ignore[arg-type]
+        figure = Figure(figsize=_SQUARE, layout="constrained")
+        draw(figure, lines)
+        FigureCanvasAgg(figure)
+        figure.savefig(stream, dpi=_DOTS_PER_INCH, facecolor=paper)
+    return stream.getvalue()
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.15)

@@ -1,0 +1,273 @@
+"""The answer of `tlmed evaluate` in words and tables: for the screen, as Markdown, and as an HTML page with pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tlmed.report.evaluation_figures import Picture
+
+LEAD = ("auroc", "calibration_in_the_large", "calibration_slope", "sensitivity", "specificity")
+_TITLES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "auroc_hand_till": "AUROC (Hand-Till)",
+    "calibration_in_the_large": "calibration-in-the-large (0 is right)",
+    "calibration_slope": "calibration slope (1 is right)",
+    "calibration_intercept": "calibration intercept",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "f1": "F1",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "mcc": "MCC",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "quadratic_weighted_kappa": "quadratic weighted kappa",
+}
+_RESEARCH = "Research use only, not a medical device."
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text, its first column being names."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Sentences and a table under a heading."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    grid: Grid | None = None
+
+
+def sections(metrics: Mapping[str, Any]) -> list[Section]:
+    """Return what is to be said of an assessment, the most important first.
+
+    Args:
+        metrics: content of `metrics.json` as `evaluation.assessment` makes it, of one arm.
+    """
+    cells: Mapping[str, Any] = next(iter(metrics["arms"].values()))
+    lead = [name for name in LEAD if name in cells]
+    rest = [name for name in cells if name not in lead]
+    said = [
+        Section(_counted(metrics), (*_threshold(metrics), *metrics["notes"]), _figures(cells, lead)),
+        Section("Further figures", (metrics["interval"],), _figures(cells, rest)),
+    ]
+    if metrics["operating_points"]:
+        said.append(Section("Further operating points, unchanged", (), _points(metrics["operating_points"])))
+    if metrics["excluded"]:
+        said.append(_excluded(metrics))
+    if metrics["subgroups"] is not None:
+        said += _subgroups(metrics["subgroups"])
+    if "drift" in metrics:
+        said.append(_drift(metrics["drift"]))
+    if metrics["recalibration"] is not None:
+        said.append(_recalibration(metrics["recalibration"]))
+    return said
+
+
+def render_markdown(title: str, said: Sequence[Section]) -> str:
+    """Return the answer as Markdown."""
+    parts = [f"# {title}"]
+    for section in said:
+        parts.append(f"## {section.title}")
+        parts += section.sentences[:1] if section.grid is None else []
+        if section.grid is not None:
+            ruler = ("---", *("---:" for _ in section.grid.header[1:]))
+            lines = (section.grid.header, ruler, *section.grid.rows)
+            parts.append("\n".join("| " + " | ".join(_escaped(line)) + " |" for line in lines))
+        parts += section.sentences[1:] if section.grid is None else section.sentences
+    return "\n\n".join([*parts, _RESEARCH]) + "\n"
+
+
+def render_html(title: str, said: Sequence[Section], pictures: Sequence[Picture]) -> str:
+    """Return the answer as one HTML page that needs nothing beside it; the pictures are inside, for light and dark."""
+    environment = Environment(
+        loader=PackageLoader("tlmed.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+    )
+    drawn = [
+        {"picture": picture, "light": _as_data(picture.light), "dark": _as_data(picture.dark)} for picture in pictures
+    ]
+    template = environment.get_template("evaluation.html.j2")
+    return template.render(title=title, sections=said, drawn=drawn, closing=_RESEARCH)
+
+
+def _as_data(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _escaped(cells: Sequence[str]) -> list[str]:
+    return [cell.replace("|", "\\|") for cell in cells]
+
+
+def _counted(metrics: Mapping[str, Any]) -> str:
+    by_class = ", ".join(f"{number} {name}" for name, number in metrics["num_units_by_class"].items())
+    groups = f" of {metrics['num_groups']} groups" if metrics["groups_known"] else ""
+    unit = (
+        "images"
+        if metrics["unit"] == "image"
+        else "units"
+        if metrics["unit"] == "unit"
+        else "units by " + metrics["unit"]
+    )
+    return f"Test: {metrics['num_units']} {unit}{groups} ({by_class})"
+
+
+def _threshold(metrics: Mapping[str, Any]) -> list[str]:
+    stated = metrics["threshold"]
+    if stated is None:
+        return []
+    if stated["threshold"] is None:
+        return [f"Thresholds {stated['lowest']:.3f} to {stated['highest']:.3f}. {stated['origin']}"]
+    return [f"Threshold {stated['threshold']:.4g}. {stated['origin']}"]
+
+
+def _figures(cells: Mapping[str, Any], names: Sequence[str]) -> Grid:
+    rows = [
+        (_TITLES.get(name, name.replace("_", " ")), _value(cells[name]), _interval(cells[name]), _remark(cells[name]))
+        for name in names
+    ]
+    return Grid(("figure", "value", "95 % interval", "remark"), tuple(rows))
+
+
+def _value(cell: Mapping[str, Any]) -> str:
+    return "undefined" if cell["value"] is None else f"{cell['value']:.3f}"
+
+
+def _interval(cell: Mapping[str, Any]) -> str:
+    if cell["low"] is not None:
+        return f"{cell['low']:.3f} to {cell['high']:.3f}"
+    return "too few" if "too_few" in cell else ""
+
+
+def _remark(cell: Mapping[str, Any]) -> str:
+    counts = f"{cell['numerator']}/{cell['denominator']}" if "numerator" in cell else None
+    inside = cell.get("range_if_calibrated")
+    perfect = f"{inside[0]:.3f} to {inside[1]:.3f} if the probabilities were right" if inside is not None else None
+    method = cell.get("method") or ""
+    approximate = "approximate" if "approximate" in method else None
+    told = [counts, perfect, approximate, *(cell.get(name) for name in ("undefined", "too_few", "no_interval", "note"))]
+    return "; ".join(text for text in told if text)
+
+
+def _with_interval(cell: Mapping[str, Any]) -> str:
+    if cell["value"] is None:
+        return "-"
+    interval = _interval(cell)
+    return _value(cell) + (f" ({interval})" if interval else "")
+
+
+def _points(points: Sequence[Mapping[str, Any]]) -> Grid:
+    names = ("sensitivity", "specificity", "ppv", "npv")
+    rows = [
+        (point["origin"], f"{point['threshold']:.4g}", *(_with_interval(point[name]) for name in names))
+        for point in points
+    ]
+    return Grid(("operating point", "threshold", *(_TITLES.get(name, name) for name in names)), tuple(rows))
+
+
+def _excluded(metrics: Mapping[str, Any]) -> Section:
+    rows = [(one["class"], one["reason"], str(one["num_units"])) for one in metrics["excluded"]]
+    worst = metrics["if_excluded_were_wrong"]
+    sentences = ["They are in no figure above; what cannot be read or told is often not like the rest."]
+    if worst is not None:
+        sentences.append(
+            f"If all excluded units of a known class had been called wrongly, sensitivity would be "
+            f"{worst['sensitivity']:.3f} and specificity {worst['specificity']:.3f}."
+        )
+    return Section(
+        "Excluded and indeterminate units", tuple(sentences), Grid(("class", "reason", "units"), tuple(rows))
+    )
+
+
+def _subgroups(subgroups: Mapping[str, Any]) -> list[Section]:
+    header = ("level", "units", "positive", "groups")
+    figures = tuple(name for metric in ("AUROC", "sensitivity", "specificity") for name in (metric, "to the rest"))
+    said = []
+    for index, (column, levels) in enumerate(subgroups["columns"].items()):
+        rows = [
+            (
+                level["value"],
+                str(level["num_units"]),
+                str(level["num_positives"]),
+                str(level["num_groups"]),
+                *(
+                    text
+                    for metric in ("auroc", "sensitivity", "specificity")
+                    for text in (_with_interval(level[metric]), _signed(level[f"{metric}_difference"]))
+                ),
+            )
+            for level in levels
+        ]
+        sentences = (subgroups["note"],) if index == 0 else ()
+        said.append(Section(f"By {column} (exploratory)", sentences, Grid(header + figures, tuple(rows))))
+    return said
+
+
+def _signed(cell: Mapping[str, Any]) -> str:
+    if cell["value"] is None:
+        return "-"
+    if cell["low"] is None:
+        return f"{cell['value']:+.3f}"
+    return f"{cell['value']:+.3f} ({cell['low']:+.3f} to {cell['high']:+.3f})"
+
+
+def _drift(drift: Mapping[str, Any] | None) -> Section:
+    title = "Input drift against training"
+    if drift is None:
+        return Section(title, ("Not recorded: this bundle does not know how its training images looked.",))
+    rows = [
+        (
+            name.replace("_", " "),
+            f"{one['training_mean']:.4g}",
+            f"{one['local_mean']:.4g}",
+            "-" if one["standardised_difference"] is None else f"{one['standardised_difference']:+.2f}",
+            f"{one['share_outside']:.0%}",
+        )
+        for name, one in drift["features"].items()
+    ]
+    for name, one in drift["shares"].items():
+        rows.append((name, _shares(one["training"]), _shares(one["local"]), "-", f"{one['shifted']:.0%} shifted"))
+    apart = drift["told_apart"]
+    found = apart["auroc"]
+    told = (
+        f"Whether they can be told apart: too few ({apart['too_few']})."
+        if found is None
+        else f"Local and training images are told apart with AUROC {_with_interval(found)}; 0.5 is not at all."
+    )
+    warnings = tuple(f"Warning: {sentence}" for sentence in drift["warnings"])
+    counts = f"{drift['num_local_images']} images here, {drift['num_training_images']} in training."
+    header = ("feature", "training", "here", "standardised difference", "outside the range of training")
+    return Section(title, (*warnings, told, counts), Grid(header, tuple(rows)))
+
+
+def _shares(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{share:.0%} {name}" for name, share in sorted(shares.items(), key=lambda pair: -pair[1])[:3])
+
+
+def _recalibration(recalibration: Mapping[str, Any]) -> Section:
+    fitted, reported, scaling = (recalibration[name] for name in ("fitted_on", "reported_on", "map"))
+    rows = [
+        (_TITLES.get(name, name), _with_interval(cell), _with_interval(recalibration["after"][name]))
+        for name, cell in recalibration["before"].items()
+    ]
+    counts = (
+        f"Fitted on {fitted['num_units']} units of {fitted['num_groups']} groups ({fitted['num_positives']} positive), "
+        f"reported on {reported['num_units']} of {reported['num_groups']} ({reported['num_positives']} positive)."
+    )
+    formula = f"log-odds -> {scaling['slope']:.3f} x log-odds {scaling['intercept']:+.3f} (recalibration.json)."
+    sentences = (counts, formula, recalibration["note"])
+    return Section("Local recalibration", sentences, Grid(("figure", "before", "after"), tuple(rows)))

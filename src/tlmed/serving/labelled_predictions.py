@@ -1,0 +1,93 @@
+"""A bundle and a labelled data set to a predictions table, as evaluation takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tlmed.data.image_headers import read_image_headers
+from tlmed.data.images import UnreadableImage, read_image
+from tlmed.data.manifest import Manifest
+from tlmed.errors import InputError, name_some
+from tlmed.evaluation.drift import compare_input, draw_images, input_features
+from tlmed.evaluation.exclusions import UNREADABLE
+from tlmed.recipe.model import ImageSettings
+from tlmed.runtime.progress import track
+from tlmed.serving.bundle import Bundle
+
+
+def predict_labelled(
+    bundle: Bundle, manifest: Manifest, *, indeterminate: Collection[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predict a data set's test images; without splits, all of them.
+
+    Args:
+        bundle: the classifier.
+        manifest: the data.
+        indeterminate: labels outside the bundle's classes that say the truth is not known.
+
+    Returns:
+        Every column of the manifest with the bundle's `p_` columns (group only where known), a row an image; and the
+        same of the images that cannot be read, with `reason`.
+
+    Raises:
+        InputError: no labels, a label that the bundle does not know, no test rows, or no readable image.
+    """
+    table = manifest.table
+    if table["split"].notna().any():
+        table = table[table["split"] == "test"]
+        if table.empty:
+            raise InputError(
+                f"{manifest.name}: no rows of the split 'test'; a bundle is not measured on what may have trained it."
+            )
+    _check_labels(bundle, table, manifest.name, indeterminate)
+    unreadable: list[UnreadableImage] = []
+    predicted = bundle.predict(table["file"].tolist(), unreadable=unreadable).set_index("path")
+    is_read = table["file"].isin(predicted.index)
+    if not is_read.any():
+        raise InputError(f"{manifest.name}: none of the {len(table)} images can be read; first: {unreadable[0]}")
+    probabilities = predicted[[f"p_{name}" for name in bundle.classes]]
+    joined = table[is_read].join(probabilities, on="file")
+    left_out = table[~is_read].assign(reason=[f"{UNREADABLE}: {error.reason}" for error in unreadable])
+    dropped = ["file", *(["group"] if manifest.group_column is None else [])]
+    return joined.drop(columns=dropped).reset_index(drop=True), left_out.reset_index(drop=True)
+
+
+def compare_with_training(bundle: Bundle, manifest: Manifest, paths: Collection[str]) -> dict[str, Any] | None:
+    """Compare images with what the bundle remembers of its training images; None where it remembers nothing.
+
+    Args:
+        bundle: the classifier.
+        manifest: the data.
+        paths: of it, the images that were predicted; of more than 2,000 some are drawn.
+    """
+    summary = bundle.card.get("input_summary")
+    if summary is None:
+        return None
+    table = manifest.table[manifest.table["path"].isin(list(paths))]
+    table = table.iloc[draw_images(len(table))]
+    files = [Path(file) for file in table["file"]]
+    form = ImageSettings(**bundle.card["image"])
+    pixels = []
+    with track("comparing with training images", total=len(files)) as progress:
+        for file in files:
+            pixels.append(read_image(file, form))
+            progress.advance()
+    features = input_features(np.stack(pixels), read_image_headers(files) if summary["shares"] else None)
+    return compare_input(summary, features, table["group"].to_numpy())
+
+
+def _check_labels(bundle: Bundle, table: pd.DataFrame, name: str, indeterminate: Collection[str]) -> None:
+    if table["label"].isna().all():
+        raise InputError(f"{name}: no labels, so there is nothing to measure; `tlmed predict` needs none.")
+    unknown = sorted(set(table["label"].dropna()) - set(bundle.classes) - set(indeterminate))
+    if unknown:
+        raise InputError(
+            f"{name}: the bundle does not know the class {name_some(map(repr, unknown))} (it knows "
+            f"{', '.join(bundle.classes)}); rename it in the data, remove those rows, or say by --indeterminate that "
+            "such a label means the truth is not known."
+        )
