@@ -1,10 +1,12 @@
 """What the audit finds and how long it takes, as JSON.
 
-python benchmarks/audit.py planted            # 100 near-duplicates in phantoms of each kind
-python benchmarks/audit.py scale 10000 100000  # thumbnails given
-python benchmarks/audit.py real $TLMED_DATA   # COVID-CT, lung-cancer CT, LUNA slices
-python benchmarks/audit.py clean 200          # phantoms without a shortcut, one seed each
-python benchmarks/audit.py chance 200         # the statistics alone: four probes of scores that know nothing
+python benchmarks/audit.py copies              # 100 near-duplicates in phantoms of each kind
+python benchmarks/audit.py leakage             # the same as files, with straddling groups and contradicting labels
+python benchmarks/audit.py shortcuts 10        # format, border and source that tell the class, so many seeds
+python benchmarks/audit.py clean 200           # phantoms without a shortcut, one seed each
+python benchmarks/audit.py real $TLMED_DATA    # COVID-CT, lung-cancer CT, LUNA slices
+python benchmarks/audit.py scale 10000         # thumbnails given; one number a process, for the peak of memory
+python benchmarks/audit.py chance 200          # the statistics alone: four probes of scores that know nothing
 """
 
 from __future__ import annotations
@@ -17,18 +19,24 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
+import tlmed.audit.search
+from tlmed.audit.chain import AuditReport, audit_chain
 from tlmed.audit.duplicates import find_near_duplicates
 from tlmed.audit.held_out import fold_by_group, measure
 from tlmed.audit.shortcuts import MAX_P_VALUE, MIN_LOW
-from tlmed.audit.table import audit_table
+from tlmed.audit.thumbnails import Thumbnails
+from tlmed.auditing import audit_data
+from tlmed.data.manifest import Manifest
 from tlmed.data.phantoms import write_phantoms
 from tlmed.data.sources import read_manifest
 from tlmed.evaluation.multiplicity import holm
-from tlmed.recipe.data import PhantomSettings
+from tlmed.recipe.data import DataSettings, PhantomSettings
 from tlmed.runtime.store import Store
 
 NUM_PLANTED = 100
@@ -62,7 +70,7 @@ def thumbnail(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("L").resize((64, 64), Image.Resampling.BILINEAR))
 
 
-def planted(size: int) -> dict[str, Any]:
+def copies(size: int) -> dict[str, Any]:
     figures = {}
     for phantom in ("everyday", "chest-findings", "chest-target"):
         generator = np.random.default_rng(0)
@@ -84,12 +92,117 @@ def planted(size: int) -> dict[str, Any]:
     return figures
 
 
-def scale(numbers: list[int]) -> list[dict[str, Any]]:
-    return [scale_one(number) for number in numbers]
+def leakage(size: int) -> dict[str, Any]:
+    """Every kind of leakage planted at once in a table of phantoms; what is named against what was planted."""
+    generator = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "data"
+        folder.mkdir()
+        settings = PhantomSettings(kind="chest-target", num_train_patients=120, num_val_patients=60, size=size)
+        drawn = read_manifest(write_phantoms(settings, Store(Path(place) / "store"))).table
+        for row in drawn.itertuples():
+            (folder / row.path).write_bytes(Path(row.file).read_bytes())
+        table = drawn[["path", "label", "patient", "split"]].copy()
+        # Straddling groups: one slice of each goes to another split.
+        straddling = generator.choice(table["patient"].unique(), 20, replace=False)
+        moved = table[table["patient"].isin(straddling)].groupby("patient").head(1).index
+        table.loc[moved, "split"] = table.loc[moved, "split"].map({"train": "test", "val": "train", "test": "train"})
+        others = table.index[~table["patient"].isin(straddling)]
+        sources = generator.choice(others, NUM_PLANTED + 10, replace=False)
+        rows = []
+        for number, source in enumerate(sources):
+            original = table.loc[source]
+            is_contradicting = number >= NUM_PLANTED
+            copy = plant(Image.open(folder / original["path"]).copy(), COPIES[number % len(COPIES)], generator)
+            path = f"copy{number:03d}.png"
+            copy.save(folder / path)
+            label = {"viral-pneumonia": "other", "other": "viral-pneumonia"}[original["label"]]
+            rows.append(
+                {
+                    "path": path,
+                    "label": label if is_contradicting else original["label"],
+                    "patient": f"new{number:03d}",
+                    "split": {"train": "test", "val": "train", "test": "train"}[original["split"]],
+                }
+            )
+        pd.concat([table, pd.DataFrame(rows)]).to_csv(folder / "manifest.csv", index=False)
+        report = audit_data(read_manifest(folder), Store(Path(place) / "store"), name="planted")
+    pairs = {frozenset((table.loc[source, "path"], row["path"])) for source, row in zip(sources, rows, strict=True)}
+    contradicting = {
+        frozenset((table.loc[s, "path"], r["path"])) for s, r in list(zip(sources, rows, strict=True))[-10:]
+    }
+    return {
+        "images": len(table) + len(rows),
+        "near_duplicate": _recall_and_precision(_named_pairs(report, "near_duplicate"), pairs),
+        "label_conflict": _recall_and_precision(_named_pairs(report, "label_conflict"), contradicting),
+        "group_overlap": _recall_and_precision(
+            {str(table.set_index("path")["patient"][path]) for path in _paths(report, "group_overlap")},
+            set(map(str, straddling)),
+        ),
+    }
 
 
-def scale_one(number: int) -> dict[str, Any]:
-    """Textures as rough as slices at this size; one in a hundred stands twice."""
+def _named_pairs(report: AuditReport, kind: str) -> set[frozenset[str]]:
+    found = [one for one in report.findings if one.kind == kind]
+    return {frozenset(pair["paths"]) for one in found for pair in one.details["pairs"]}
+
+
+def _paths(report: AuditReport, kind: str) -> set[str]:
+    return {path for one in report.findings if one.kind == kind for path in one.paths}
+
+
+def _recall_and_precision(named: set[Any], truth: set[Any]) -> dict[str, float]:
+    return {"recall": len(named & truth) / len(truth), "precision": len(named & truth) / max(1, len(named))}
+
+
+def shortcuts(num_seeds: int) -> dict[str, Any]:
+    """How often a shortcut that nine in ten patients follow is flagged, and what else is."""
+    flagged: dict[str, list[list[str]]] = {"format": [], "border": [], "source": []}
+    for seed in range(num_seeds):
+        for what, found in flagged.items():
+            found.append(_flagged_shortcuts(what, seed))
+    wanted = {"format": "shortcut_metadata", "border": "shortcut_border", "source": "source_confounding"}
+    return {
+        what: {
+            "sets": num_seeds,
+            "share_flagged": float(np.mean([wanted[what] in kinds for kinds in found])),
+            "flagged_beside": sorted({kind for kinds in found for kind in kinds} - {wanted[what]}),
+        }
+        for what, found in flagged.items()
+    }
+
+
+def _flagged_shortcuts(what: str, seed: int) -> list[str]:
+    generator = np.random.default_rng(seed)
+    settings = PhantomSettings(
+        kind="chest-target", num_train_patients=20, num_val_patients=10, num_test_patients=30, seed=seed
+    )
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "data"
+        folder.mkdir()
+        drawn = read_manifest(write_phantoms(settings, Store(Path(place) / "store"))).table
+        patients = drawn.drop_duplicates("patient").set_index("patient")["label"] == "viral-pneumonia"
+        follows = pd.Series(generator.random(len(patients)) < 0.9, index=patients.index)
+        marked = drawn["patient"].map(patients == follows)
+        table = drawn[["path", "label", "patient", "split"]].copy()
+        for index, row in drawn.iterrows():
+            image = Image.open(row["file"]).copy()
+            path = row["path"]
+            if what == "format" and marked[index]:
+                path = path.replace(".png", ".jpg")
+            if what == "border" and marked[index]:
+                image.paste(160, (2, 2, 14, 6))  # where a label would stand
+            image.save(folder / path)
+            table.loc[index, "path"] = path
+        if what == "source":
+            table["source"] = np.where(marked, "A", "B")
+        table.to_csv(folder / "manifest.csv", index=False)
+        report = audit_data(read_manifest(folder), Store(Path(place) / "store"), name="planted")
+    return [one.kind for one in report.findings if one.severity == "warning"]
+
+
+def scale(number: int) -> dict[str, Any]:
+    """Textures as rough as slices at this size; one in a hundred stands twice. Four images a patient, two classes."""
     generator = np.random.default_rng(0)
     pictures = np.empty((number, 64, 64), dtype=np.uint8)
     for index in range(number):
@@ -107,28 +220,44 @@ def scale_one(number: int) -> dict[str, Any]:
         thumbnail(plant(Image.fromarray(pictures[s]), COPIES[n % len(COPIES)], generator))
         for n, s in enumerate(copied.tolist())
     ]
-    wall, used = time.perf_counter(), time.process_time()
-    found = find_near_duplicates(pictures)
-    wall, used = time.perf_counter() - wall, time.process_time() - used
-    named, truth = {(int(a), int(b)) for a, b in found.pairs}, {(s, s + 1) for s in copied.tolist()}
+    paths = [f"{index:06d}" for index in range(number)]
+    table = pd.DataFrame({"path": paths, "file": paths, "unit": paths, "digest": paths, "split": "train"})
+    table["group"] = [f"p{index // 4}" for index in range(number)]
+    table["label"] = np.where(np.arange(number) // 4 % 2, "sick", "well")
+    metadata = pd.DataFrame({"width": generator.integers(200, 512, number), "format": "PNG"})
+    given = Thumbnails(pictures, metadata, {})
+    with (
+        tempfile.TemporaryDirectory() as store,
+        patch.object(tlmed.audit.search, "make_thumbnails", lambda *_, **__: given),
+    ):
+        wall, used = time.perf_counter(), time.process_time()
+        report = audit_chain(
+            {"large": Manifest("large", Path(), table, "patient")},
+            {"large": DataSettings(folder=Path())},
+            Store(Path(store)),
+            looked_at=["large"],
+            probed=["large"],
+        )
+        wall, used = time.perf_counter() - wall, time.process_time() - used
+    truth = {frozenset((paths[s], paths[s + 1])) for s in copied.tolist()}
     return {
         "thumbnails": number,
         "seconds": round(wall, 1),
         "processor_seconds": round(used, 1),
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "recall": len(named & truth) / len(truth),
-        "precision": len(named & truth) / max(1, len(named)),
+        **_recall_and_precision(_named_pairs(report, "near_duplicate"), truth),
     }
 
 
 def real(folder: Path) -> dict[str, Any]:
     figures = {}
     for name in ("covid_ct", "chest_ct_cancer", "luna_slices"):
-        start = time.perf_counter()
+        wall, used = time.perf_counter(), time.process_time()
         with tempfile.TemporaryDirectory() as store:
-            findings = audit_table(read_manifest(folder / name / "manifest.csv", name=name), Store(Path(store)))
+            report = audit_data(read_manifest(folder / name / "manifest.csv"), Store(Path(store)), name=name)
         figures[name] = {
-            "seconds": round(time.perf_counter() - start, 1),
+            "seconds": round(time.perf_counter() - wall, 1),
+            "processor_seconds_without_decoding": round(time.process_time() - used, 1),
             "findings": [
                 {
                     "kind": one.kind,
@@ -138,7 +267,7 @@ def real(folder: Path) -> dict[str, Any]:
                     "high": one.high,
                     "message": one.message,
                 }
-                for one in findings
+                for one in report.findings
             ],
         }
     return figures
@@ -152,8 +281,8 @@ def clean(num_seeds: int) -> dict[str, Any]:
         )
         with tempfile.TemporaryDirectory() as folder:
             store = Store(Path(folder))
-            findings = audit_table(read_manifest(write_phantoms(settings, store)), store)
-        kinds = [(one.kind, one.value) for one in findings if one.severity != "note"]
+            report = audit_data(read_manifest(write_phantoms(settings, store)), store, name="clean")
+        kinds = [(one.kind, one.value) for one in report.findings if one.severity != "note"]
         warned += [{"seed": seed, "kinds": kinds}] if kinds else []
     return {"sets": num_seeds, "share_with_warning": len(warned) / num_seeds, "warned": warned}
 
@@ -176,13 +305,23 @@ def chance(num_seeds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
-    parts.add_parser("planted").add_argument("--size", type=int, default=64)
-    parts.add_parser("scale").add_argument("numbers", type=int, nargs="+")
+    for name in ("copies", "leakage"):
+        parts.add_parser(name).add_argument("--size", type=int, default=64)
+    parts.add_parser("scale").add_argument("number", type=int)
     parts.add_parser("real").add_argument("folder", type=Path)
-    for name in ("clean", "chance"):
+    for name in ("shortcuts", "clean", "chance"):
         parts.add_parser(name).add_argument("num_seeds", type=int)
     arguments = vars(parser.parse_args())
-    part = {"planted": planted, "scale": scale, "real": real, "clean": clean, "chance": chance}[arguments.pop("part")]
+    measured = {
+        "copies": copies,
+        "leakage": leakage,
+        "shortcuts": shortcuts,
+        "scale": scale,
+        "real": real,
+        "clean": clean,
+        "chance": chance,
+    }
+    part = measured[arguments.pop("part")]
     print(json.dumps(part(*arguments.values()), indent=1))
 
 

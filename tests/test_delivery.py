@@ -59,9 +59,9 @@ def predicted(plan: ChainPlan, manifest: Manifest) -> pd.DataFrame:
 def deliver(tmp_path: Path) -> Callable[..., SimpleNamespace]:
     """Plan, stand-ins for the trained networks and their predictions, and the bundle of all that."""
 
-    def run(made: Recipe, split: tuple[str, ...] = ("train", "val", "test", "test")) -> SimpleNamespace:
+    def run(made: Recipe, nothing_called: bool = False) -> SimpleNamespace:
         evaluation, store = made.evaluation, Store(tmp_path)
-        manifest = target(["train"] if evaluation.protocol.has_folds else list(split))
+        manifest = target(["train"] if evaluation.protocol.has_folds else ["train", "val", "test", "test"])
         pairs = [(arm, seed) for arm in resolve_arms(made) for seed in evaluation.seeds]
         plan = plan_chain(made, {"target": manifest}, pairs, store)
         for key in plan.tasks:
@@ -71,8 +71,10 @@ def deliver(tmp_path: Path) -> Callable[..., SimpleNamespace]:
             card = {"digest": file_digest(folder / "model.safetensors"), "versions": {"torch": "2"}}
             (folder / "stage.json").write_text(json.dumps(card), encoding="utf-8")
         predictions = predicted(plan, manifest)
-        metrics = measured(predictions, evaluation)
-        deliver_bundle(tmp_path / "bundle", made, plan, predictions, metrics, store)
+        if nothing_called:
+            predictions = predictions.assign(p_sick=predictions["p_sick"] / 2, p_well=1 - predictions["p_sick"] / 2)
+        metrics = measured(predictions, evaluation, groups_known="groups_unknown" not in made.waive)
+        deliver_bundle(tmp_path / "bundle", made, plan, predictions, metrics, {"num_images": 7}, store)
         card = json.loads((tmp_path / "bundle/bundle.json").read_text(encoding="utf-8"))
         text = (tmp_path / "bundle/README.md").read_text(encoding="utf-8")
         return SimpleNamespace(plan=plan, predictions=predictions, metrics=metrics, card=card, text=text)
@@ -80,9 +82,9 @@ def deliver(tmp_path: Path) -> Callable[..., SimpleNamespace]:
     return run
 
 
-def measured(predictions: pd.DataFrame, evaluation: EvaluationSettings) -> dict[str, Any]:
+def measured(predictions: pd.DataFrame, evaluation: EvaluationSettings, groups_known: bool) -> dict[str, Any]:
     positive = cast(str, evaluation.positive)
-    metrics = evaluate_predictions(predictions, positive=positive, unit=evaluation.unit, groups_known=True)
+    metrics = evaluate_predictions(predictions, positive=positive, unit=evaluation.unit, groups_known=groups_known)
     return metrics | measure_calibrated(
         predictions,
         positive=positive,
@@ -120,8 +122,12 @@ def test_a_fixed_split_delivers_the_first_seed_with_what_its_val_rows_say(
     assert "calibrated (platt) on 12 val images of 12 groups, of which 50.0 % were positive" in text
     assert "`tlmed predict --prevalence 0.05`" in text
     assert "| `decision` | aim sensitivity 0.9 | " in text
+    assert "| threshold on `p_sick` |" in text
     assert "measured there at a prevalence of 0.05" in text
     assert "stated prevalence where it is to be used: 0.05" in text
+    brier = got.metrics["calibrated"]["scratch"]["metrics"]["brier"]
+    assert f"| brier | {brier['value']:.3f} (at a prevalence of 0.05, probabilities shifted to it) | " in text
+    assert "| ece | " in text and " | if calibrated, 0." in text
 
 
 def test_after_folds_the_bundle_is_the_mean_of_the_first_repeat(
@@ -169,7 +175,13 @@ def test_unknown_groups_and_larger_units_are_said(deliver: Callable[..., SimpleN
     got = deliver(recipe({**EVALUATION, "unit": "study"}, waive=["groups_unknown"]))
     assert "Bundle.predict_units" in got.text
     assert "Waived checks: groups_unknown" in got.text
+    assert "groups unknown: **image-level; leakage cannot be excluded**" in got.text
     assert "no prevalence stated: PPV, NPV" in got.text
+
+
+def test_a_figure_that_does_not_exist_says_why(deliver: Callable[..., SimpleNamespace]) -> None:
+    got = deliver(recipe(), nothing_called=True)
+    assert "| ppv | undefined: nothing was called positive | |" in got.text
 
 
 def test_an_arm_that_was_not_run_is_not_delivered(deliver: Callable[..., SimpleNamespace], tmp_path: Path) -> None:
@@ -177,6 +189,6 @@ def test_an_arm_that_was_not_run_is_not_delivered(deliver: Callable[..., SimpleN
     other = recipe(deliver="probe")
     last = {fit: key for fit, key in got.plan.last.items() if fit.arm != "probe"}
     deliver_bundle(
-        tmp_path / "other", other, ChainPlan(got.plan.tasks, last), got.predictions, got.metrics, Store(tmp_path)
+        tmp_path / "other", other, ChainPlan(got.plan.tasks, last), got.predictions, got.metrics, {}, Store(tmp_path)
     )
     assert not (tmp_path / "other").exists()

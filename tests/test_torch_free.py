@@ -70,6 +70,24 @@ def test_the_list_of_backbones(tmp_path: Path) -> None:
     assert heavy_modules_after(command(["weights", "list", "--backbones", "--store", str(tmp_path)])) == []
 
 
+def test_the_evaluation_of_a_table(tmp_path: Path) -> None:
+    rows = [
+        f"u{index},p{index // 2},{'ill' if index % 4 < 2 else 'well'},{share},{1 - share}"
+        for index, share in enumerate([0.25, 0.75, 0.5, 0.125] * 10)
+    ]
+    table = tmp_path / "predictions.csv"
+    table.write_text("\n".join(["unit,patient,label,p_ill,p_well", *rows]), encoding="utf-8")
+    arguments = ["evaluate", str(table), "--positive", "ill", "--threshold", "0.4", "--out", str(tmp_path / "out")]
+    assert heavy_modules_after(command(arguments)) == []
+    assert (tmp_path / "out/evaluation.html").exists()
+
+
+def test_the_audit_of_a_table(finished_run: Path, tmp_path: Path) -> None:
+    data = next((finished_run / "runs/phantoms").glob("*/manifest.csv"))
+    assert heavy_modules_after(command(["audit", str(data), "--out", str(tmp_path / "runs/audit")])) == []
+    assert (tmp_path / "runs/audit/audit.html").exists()
+
+
 def command(arguments: list[str]) -> str:
     return (
         f"import sys; sys.argv = ['tlmed', *{arguments!r}]\nfrom tlmed.cli.app import app\napp(standalone_mode=False)"

@@ -18,7 +18,13 @@ from tlmed.transfer.plan import STAGES, ChainPlan, Fit, StageTask
 
 
 def deliver_bundle(
-    folder: Path, recipe: Recipe, plan: ChainPlan, predictions: pd.DataFrame, metrics: dict[str, Any], store: Store
+    folder: Path,
+    recipe: Recipe,
+    plan: ChainPlan,
+    predictions: pd.DataFrame,
+    metrics: dict[str, Any],
+    input_summary: dict[str, Any],
+    store: Store,
 ) -> None:
     """Write the bundle of the delivered arm's first seed, where this run has that arm.
 
@@ -30,6 +36,7 @@ def deliver_bundle(
         plan: trained.
         predictions: of the plan, before calibration.
         metrics: content of `metrics.json`, with what `measure_calibrated` returns.
+        input_summary: of the images trained on, see `evaluation.drift.input_summary`.
         store: holds the stages.
     """
     arm = recipe.delivered_arm
@@ -56,6 +63,7 @@ def deliver_bundle(
         "num_members": len(delivered),
         **_input_of(recipe, tasks[0]),
         **rule,
+        "input_summary": input_summary,
         "unit": recipe.evaluation.unit,
         "sampling": recipe.evaluation.sampling,
         "stated_prevalence": recipe.evaluation.prevalence,

@@ -19,12 +19,12 @@ from tlmed.delivery import deliver_bundle
 from tlmed.domains import PreparedDomains, needs_test, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
 from tlmed.external import predict_external, read_external_sets
-from tlmed.measuring import measure_run
+from tlmed.measuring import MEASUREMENTS, Measured, measure_once
 from tlmed.models.weight_pins import pin_weights
 from tlmed.recipe.load import load_recipe
 from tlmed.recipe.recipe import Recipe, resolve_arms
 from tlmed.report.run_figures import draw_run
-from tlmed.report.tables import results_markdown
+from tlmed.report.run_summary import results_text
 from tlmed.runtime.hardware import resolve_hardware
 from tlmed.runtime.inventory import RESERVED_NAMES, record_references
 from tlmed.runtime.ledger import digest_of_test, open_test
@@ -101,27 +101,20 @@ def run(
         trained = train_chain(plan, data.images, shared)
         predictions = predict_chain(plan, target, data.images, shared)
         external = predict_external(recipe, sets, plan, shared)
-        metrics = measure_run(
-            recipe,
-            target,
-            predictions,
-            external=external,
-            num_openings=_open_test(recipe, plan, predictions, target, shared),
-        )
+        num_openings = _open_test(recipe, plan, predictions, target, shared)
+        images = data.images[recipe.target.name]
+        measured = measure_once(recipe, Measured(target, plan, predictions, images, external), shared)
+        metrics = measured.metrics | {"test_openings": num_openings, "chosen": choices_card(choices)}
         _write_predictions(place / _PREDICTIONS_FILE, predictions)
         for name, (of_set, _) in external.items():
             _write_predictions(place / "external" / f"{name}.parquet", of_set)
-        write_durably(
-            place / "results.md",
-            f"{results_markdown(metrics)}\n{metrics['interval']}\n\nResearch use only, not a medical device.\n",
-        )
-        if choices:
-            metrics["chosen"] = choices_card(choices)
+        write_durably(place / "results.md", results_text(metrics))
         write_json_durably(place / METRICS_FILE, metrics)
         draw_run(place, plan, predictions, metrics, shared)
-        deliver_bundle(place / "bundle", recipe, plan, predictions, metrics, shared)
+        deliver_bundle(place / "bundle", recipe, plan, predictions, metrics, measured.input_summary, shared)
         write_json_durably(place / _PAIRS_FILE, pairs)
-        record_references(place, _references(recipe, plan, inner, data, shared), finished=True)
+        needed = _references(recipe, plan, inner, data, shared) | {MEASUREMENTS: [measured.key]}
+        record_references(place, needed, finished=True)
         folder.log("finished", trained=trained)
     return RunResult(place, predictions, metrics, trained)
 

@@ -1,59 +1,127 @@
-"""From predictions to `metrics.json`: every figure of a run, each beside what qualifies it. Imports no torch."""
+"""From predictions to `metrics.json`: every figure of a run, each beside what qualifies it. Imports no torch.
+
+What takes seconds (intervals, baselines, whether the model follows a shortcut) is computed once for the same
+predictions and kept in the store.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from tlmed.audit.baselines import baseline_predictions
+from tlmed.audit.thumbnails import Thumbnails, make_thumbnails
+from tlmed.audit.usage import check_usage
 from tlmed.data.manifest import Manifest
+from tlmed.data.prepare import PreparedImages
+from tlmed.evaluation.baseline_comparison import compare_with_baselines
 from tlmed.evaluation.calibrated_metrics import measure_calibrated
+from tlmed.evaluation.drift import input_summary
 from tlmed.evaluation.evaluate import evaluate_predictions
-from tlmed.recipe.recipe import Recipe
+from tlmed.recipe.recipe import Recipe, image_of, training_of
+from tlmed.runtime.digests import source_digest
+from tlmed.runtime.store import Store, content_key, write_json_durably
+from tlmed.transfer.plan import ChainPlan
+
+MEASUREMENTS = "measurements"
+_METRICS, _INPUT = "metrics.json", "input.json"
+_HEADERS = ["width", "height", "ratio", "mode", "format"]
+# Of a manifest, what is no metadata that a model could follow.
+_NO_METADATA = ("path", "file", "label", "group", "unit", "split", "digest", "patient", "study", "series", "slice")
 
 
-def measure_run(
-    recipe: Recipe,
-    target: Manifest,
-    predictions: pd.DataFrame,
-    *,
-    flagged: Collection[str] = (),
-    external: Mapping[str, tuple[pd.DataFrame, int]],
-    num_openings: int,
-) -> dict[str, Any]:
-    """Return the content of `metrics.json`.
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a run is measured on.
 
-    Args:
-        target: whose test rows, or out-of-fold rows, the predictions are of.
+    Attributes:
+        target: whose test rows, or out-of-fold rows, the predictions are of; table with `digest`.
+        plan: trained.
         predictions: of every arm, seed and fold.
-        flagged: paths of test rows that waived findings are about; every headline is also given without them.
+        images: decoded, of the target.
         external: by set: predictions, and the number of unreadable images.
-        num_openings: how often this test set was opened, this time included.
+        flagged: paths of rows that waived findings are about; every headline is also given without them.
     """
-    groups_known = target.group_column is not None
+
+    target: Manifest
+    plan: ChainPlan
+    predictions: pd.DataFrame
+    images: PreparedImages
+    external: Mapping[str, tuple[pd.DataFrame, int]]
+    flagged: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was found.
+
+    Attributes:
+        key: in the store, under the kind `measurements`.
+        metrics: content of `metrics.json`.
+        input_summary: of the images trained on, for later comparison with others; see `evaluation.drift`.
+    """
+
+    key: str
+    metrics: dict[str, Any]
+    input_summary: dict[str, Any]
+
+
+def measure_once(recipe: Recipe, measured: Measured, store: Store) -> Measurements:
+    """Measure a run, or take from the store what was found when it was measured before."""
+    key = content_key(
+        {
+            "code": source_digest("evaluation", "audit", "measuring.py"),
+            "evaluation": recipe.evaluation.model_dump(mode="json", exclude={"seeds", "external"}),
+            "fixed_seeds": _fixed_stages(recipe),
+            "weighted": _is_weighted(recipe),
+            "delivered": recipe.delivered_arm,
+            "image": image_of(recipe, recipe.target).model_dump(mode="json"),
+            "target": _table_digest(measured.target.table.drop(columns="file")),
+            "groups_known": measured.target.group_column is not None,
+            "predictions": _table_digest(measured.predictions),
+            "external": {name: [_table_digest(table), bad] for name, (table, bad) in measured.external.items()},
+            "flagged": sorted(measured.flagged),
+        }
+    )
+    if not store.is_complete(MEASUREMENTS, key):
+        with store.publish(MEASUREMENTS, key) as folder:
+            if not store.is_complete(MEASUREMENTS, key):
+                thumbnails = _thumbnails(recipe, measured.target, store)
+                write_json_durably(folder / _METRICS, _measure(recipe, measured, thumbnails))
+                write_json_durably(folder / _INPUT, _summarise_input(measured, thumbnails))
+    metrics, summary = (
+        json.loads((store.folder(MEASUREMENTS, key) / name).read_text(encoding="utf-8")) for name in (_METRICS, _INPUT)
+    )
+    return Measurements(key, metrics, summary)
+
+
+def _measure(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> dict[str, Any]:
+    evaluation, predictions = recipe.evaluation, measured.predictions
+    groups_known = measured.target.group_column is not None
     metrics = _evaluate(recipe, predictions, groups_known=groups_known)
     metrics["interval"] += _seeds_in_words(recipe, predictions)
-    evaluation = recipe.evaluation
-    metrics |= measure_calibrated(
-        predictions,
-        positive=evaluation.positive,
-        calibration=evaluation.calibration,
-        operating_points=evaluation.operating_points,
-        sampling=evaluation.sampling,
-        prevalence=evaluation.prevalence,
-    )
-    metrics["protocol"] = recipe.evaluation.protocol.model_dump(mode="json")
-    metrics["test_openings"] = num_openings
-    if flagged:
-        rest = predictions[~predictions["path"].isin(flagged)]
+    metrics["delivered"] = _compared_arm(recipe, predictions)
+    metrics["weighted_training"] = _is_weighted(recipe)
+    metrics["protocol"] = evaluation.protocol.model_dump(mode="json")
+    metrics |= _measure_calibrated(recipe, predictions)
+    metrics["baselines"] = _compare_with_baselines(recipe, measured, thumbnails)
+    metrics["usage"] = _check_usage(recipe, measured, thumbnails)
+    if measured.flagged:
+        is_flagged = predictions["path"].isin(measured.flagged)
         metrics["without_flagged"] = {
-            "num_flagged": int(predictions.loc[predictions["path"].isin(flagged), "path"].nunique()),
-            **_evaluate(recipe, rest, groups_known=groups_known),
+            "num_flagged": int(predictions.loc[is_flagged, "path"].nunique()),
+            **_evaluate(recipe, predictions[~is_flagged], groups_known=groups_known),
         }
     metrics["external"] = {
-        name: {"num_unreadable": num_unreadable, **_evaluate(recipe, table, groups_known=groups_known)}
-        for name, (table, num_unreadable) in external.items()
+        name: {"num_unreadable": num_unreadable, **_measure_external(recipe, predictions, table)}
+        for name, (table, num_unreadable) in measured.external.items()
     }
     return metrics
 
@@ -61,13 +129,105 @@ def measure_run(
 def _evaluate(recipe: Recipe, predictions: pd.DataFrame, *, groups_known: bool) -> dict[str, Any]:
     evaluation = recipe.evaluation
     return evaluate_predictions(
-        predictions, positive=evaluation.positive, unit=evaluation.unit, groups_known=groups_known
+        predictions,
+        positive=evaluation.positive,
+        unit=evaluation.unit,
+        groups_known=groups_known,
+        sampling=evaluation.sampling,
+        prevalence=evaluation.prevalence,
     )
+
+
+def _measure_calibrated(recipe: Recipe, predictions: pd.DataFrame) -> dict[str, Any]:
+    evaluation = recipe.evaluation
+    return measure_calibrated(
+        predictions,
+        positive=evaluation.positive,
+        calibration=evaluation.calibration,
+        operating_points=evaluation.operating_points,
+        sampling=evaluation.sampling,
+        prevalence=evaluation.prevalence,
+    )
+
+
+def _measure_external(recipe: Recipe, predictions: pd.DataFrame, external: pd.DataFrame) -> dict[str, Any]:
+    """With calibration and thresholds from here, unchanged there: out-of-fold rows stand in for val."""
+    known = predictions if (predictions["fold"] < 0).all() else predictions.assign(split="val", fold=-1)
+    held_out = known[(known["split"] == "val") & known["arm"].isin(external["arm"])]
+    return {
+        **_evaluate(recipe, external, groups_known=bool((external["group"] != external["path"]).any())),
+        **_measure_calibrated(recipe, pd.concat([held_out, external], ignore_index=True)),
+    }
+
+
+def _thumbnails(recipe: Recipe, target: Manifest, store: Store) -> Thumbnails:
+    files = [Path(file) for file in target.table["file"]]
+    value_range = image_of(recipe, recipe.target).value_range
+    return make_thumbnails(files, target.table["digest"].tolist(), store, value_range=value_range)
+
+
+def _summarise_input(measured: Measured, thumbnails: Thumbnails) -> dict[str, Any]:
+    """Of the training rows; under folds every row is one."""
+    trained = np.flatnonzero(measured.target.table["split"] == "train")
+    table = measured.target.table.iloc[trained]
+    rows = np.array([measured.images.row_of[digest] for digest in table["digest"]])
+    headers = thumbnails.metadata.iloc[trained][_HEADERS].reset_index(drop=True)
+    return input_summary(np.asarray(measured.images.pixels[rows]), headers, table["group"])
+
+
+def _compare_with_baselines(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> dict[str, Any]:
+    evaluation, plan = recipe.evaluation, measured.plan
+    folds = None
+    if plan.folds is not None:
+        paths = measured.target.table["path"]
+        of_seeds = [pd.DataFrame({"path": paths, "seed": s, "fold": f}) for s, f in plan.folds.of_seed.items()]
+        folds = pd.concat(of_seeds, ignore_index=True)
+    return compare_with_baselines(
+        measured.predictions,
+        baseline_predictions(measured.target.table, thumbnails, folds),
+        arm=_compared_arm(recipe, measured.predictions),
+        positive=evaluation.positive,
+        unit=evaluation.unit,
+        sampling=evaluation.sampling,
+        prevalence=evaluation.prevalence,
+    )
+
+
+def _compared_arm(recipe: Recipe, predictions: pd.DataFrame) -> str:
+    """The delivered arm, or the last one where a run (yet) lacks it."""
+    arms = predictions["arm"].unique().tolist()
+    return recipe.delivered_arm if recipe.delivered_arm in arms else str(arms[-1])
+
+
+def _check_usage(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> list[dict[str, Any]]:
+    """For every arm with the truth in sight: whether its score follows a variable of files or table."""
+    if recipe.evaluation.positive is None:
+        return []
+    table = measured.target.table
+    columns = table.drop(columns=[name for name in _NO_METADATA if name in table.columns]).reset_index(drop=True)
+    variables = pd.concat([thumbnails.metadata, columns.add_prefix("column ")], axis=1)
+    findings = check_usage(
+        measured.predictions,
+        variables.set_axis(table["path"]),
+        positive=recipe.evaluation.positive,
+        unit=recipe.evaluation.unit,
+    )
+    return [asdict(finding) for finding in findings]
+
+
+def _is_weighted(recipe: Recipe) -> bool:
+    """Whether the target's training makes the rarer class count for more, which distorts the probabilities."""
+    training = training_of(recipe, recipe.target)
+    return training.class_weights or training.sampling == "balanced"
+
+
+def _fixed_stages(recipe: Recipe) -> list[str]:
+    return [stage.name for stage in recipe.chain if stage.seed is not None]
 
 
 def _seeds_in_words(recipe: Recipe, predictions: pd.DataFrame) -> str:
     said = ""
-    fixed = [stage.name for stage in recipe.chain if stage.seed is not None]
+    fixed = _fixed_stages(recipe)
     if fixed:
         said += f" Stages with a seed of their own ({', '.join(fixed)}): this holds for that checkpoint."
     seeds = {str(arm): sorted(set(part["seed"])) for arm, part in predictions.groupby("arm", sort=False)}
@@ -75,3 +235,8 @@ def _seeds_in_words(recipe: Recipe, predictions: pd.DataFrame) -> str:
         stated = "; ".join(f"{arm}: {', '.join(map(str, of_arm))}" for arm, of_arm in seeds.items())
         said += f" The arms have different seeds ({stated}), so they cannot be compared yet."
     return said
+
+
+def _table_digest(table: pd.DataFrame) -> str:
+    hashed = pd.util.hash_pandas_object(table.reset_index(drop=True), index=False).to_numpy()
+    return hashlib.sha256(hashed.tobytes() + "\0".join(map(str, table.columns)).encode()).hexdigest()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tlmed.audit.findings import Finding
-from tlmed.audit.leakage import HOW_TO_MEND, LeakageReport, check_leakage
+from tlmed.audit.leakage import HOW_TO_MEND, FoundCopies, LeakageReport, Side, check_leakage
 from tlmed.data.manifest import Manifest
 from tlmed.data.sources import read_manifest
 from tlmed.data.splits import complete_splits
@@ -38,6 +38,22 @@ def _settings(**values: str) -> DataSettings:
 def _check(rows: list[_Row], group_column: str | None = "patient", **settings: str) -> LeakageReport:
     """One domain, which is the target."""
     return check_leakage({"target": _manifest(rows, group_column)}, {"target": _settings(**settings)})
+
+
+def _copies(*pairs: tuple[str, str]) -> pd.DataFrame:
+    table = pd.DataFrame(list(pairs), columns=["digest_1", "digest_2"], dtype=object)
+    return table.assign(correlation=0.97)
+
+
+def _check_copies(
+    rows: list[_Row], *pairs: tuple[str, str], side: Side = "split", is_target: bool = True, **settings: str
+) -> LeakageReport:
+    """The target, or an earlier domain, with near-duplicates."""
+    domain, copies = _manifest(rows), FoundCopies({"data": _copies(*pairs)})
+    domains = (
+        {"data": domain} if is_target else {"data": domain, "target": _manifest([("z", "sick", "q", "test", "Z")])}
+    )
+    return check_leakage(domains, dict.fromkeys(domains, _settings(**settings)), copies, side=side)
 
 
 def _check_stages(earlier: Manifest, target: Manifest, /, **settings: DataSettings) -> LeakageReport:
@@ -183,6 +199,111 @@ def test_a_contradicting_set_is_dropped_whole_even_from_test() -> None:
     assert {path for _, path, _, _ in _dropped(report)} == {"c.png", "c2.png", "c3.png"}
 
 
+_WITH_COPIES: list[_Row] = [
+    *_CLEAN,
+    ("d.png", "sick", "p4", "train", "D"),
+    ("e.png", "well", "p5", "test", "E"),
+]
+
+
+def test_near_duplicates_are_weighed_by_split_and_label() -> None:
+    assert _check_copies(_WITH_COPIES).findings == []
+    assert _summary(_check_copies(_WITH_COPIES, ("A", "C"))) == [("near_duplicate", "error", 1)]
+    assert _summary(_check_copies(_WITH_COPIES, ("A", "C"), is_target=False)) == [("near_duplicate", "warning", 1)]
+    assert _summary(_check_copies(_WITH_COPIES, ("A", "D"))) == [("near_duplicate", "note", 1)]
+    contradicting = [("label_conflict", "error", 1.0), ("near_duplicate", "error", 1.0)]
+    assert _summary(_check_copies(_WITH_COPIES, ("A", "E"))) == contradicting
+    assert _summary(_check_copies(_WITH_COPIES, ("C", "E"))) == [
+        ("label_conflict", "warning", 1),
+        ("near_duplicate", "note", 1),
+    ]
+    finding = _check_copies(_WITH_COPIES, ("C", "A"), ("D", "C")).findings[0]
+    assert finding.paths == ("a.png", "c.png", "d.png")
+    assert finding.details == {
+        "stage": "data",
+        "pairs": [
+            {"paths": ["a.png", "c.png"], "correlation": 0.97},
+            {"paths": ["c.png", "d.png"], "correlation": 0.97},
+        ],
+    }
+
+
+def test_without_labels_nothing_contradicts() -> None:
+    rows = [("a", None, "p1", "train", "A"), ("b", None, "p2", "test", "B")]
+    report = _check_copies(rows, ("A", "B"))  # type: ignore[arg-type]
+    assert _summary(report) == [("near_duplicate", "error", 1)]
+
+
+def test_drop_train_takes_the_copies_of_held_out_images_out_of_training() -> None:
+    pairs = [("A", "C"), ("B", "C"), ("D", "A"), ("A", "E")]
+    report = _check_copies(_WITH_COPIES, *pairs, on_leak="drop_train")
+    assert _summary(report) == [
+        ("label_conflict", "warning", 2),  # b.png and c.png, a.png and e.png: one of the labels is wrong still
+        ("near_duplicate", "note", 3),
+        ("near_duplicate", "note", 1),
+    ]
+    assert _paths(report, "data") == ["c.png", "d.png", "e.png"]
+    assert {row[1] for row in _dropped(report)} == {"a.png", "b.png"}
+
+
+def test_contradicting_near_duplicates_are_dropped_whole_like_identical_files() -> None:
+    report = _check_copies(_WITH_COPIES, ("A", "E"), ("C", "E"), ("D", "C"), duplicates="drop")
+    assert _summary(report) == [("label_conflict", "note", 2)]
+    assert _paths(report, "data") == ["b.png", "d.png"]
+
+
+_FOLDED: list[_Row] = [
+    ("1.png", "sick", "p1", "train", "A"),
+    ("2.png", "sick", "p1", "train", "A"),
+    ("3.png", "sick", "p2", "train", "A"),
+    ("4.png", "well", "p3", "train", "B"),
+    ("5.png", "well", "p4", "train", "C"),
+    ("6.png", "well", "p4", "train", "D"),
+]
+
+
+def test_under_folds_what_two_groups_share_is_grave() -> None:
+    report = _check_copies(_FOLDED, ("B", "C"), ("C", "D"), side="group")
+    assert _summary(report) == [
+        ("duplicate", "error", 1),
+        ("near_duplicate", "error", 1),
+        ("near_duplicate", "note", 1),
+    ]
+    assert "across groups" in report.findings[0].message
+    mended = _check_copies(_FOLDED, ("B", "C"), ("C", "D"), side="group", on_leak="drop_train")
+    assert {one.severity for one in mended.findings} == {"note"}
+    assert _paths(mended, "data") == ["1.png", "2.png", "4.png", "6.png"]  # 5 has a copy in p3, which comes first
+    assert check_leakage(mended.domains, {"data": _settings()}, side="group").findings[0].severity == "note"
+
+
+def test_with_sources_left_out_in_turn_what_two_sources_share_is_grave() -> None:
+    manifest = _manifest(_FOLDED)
+    manifest = manifest.with_table(manifest.table.assign(source=["x", "x", "x", "x", "x", "y"]))
+    copies = FoundCopies({"data": _copies(("B", "C"), ("C", "D"))})
+    report = check_leakage({"data": manifest}, {"data": _settings()}, copies, side="source")
+    assert _summary(report) == [
+        ("duplicate", "note", 1),
+        ("group_overlap", "error", 1),
+        ("near_duplicate", "error", 1),
+        ("near_duplicate", "note", 1),
+    ]
+
+
+def test_under_folds_an_earlier_stage_must_hold_nothing_of_the_target() -> None:
+    domains = {"earlier": _manifest([("copy.png", "x", "q", "train", "Z")]), "target": _manifest(_FOLDED[3:])}
+    copies = FoundCopies({}, {"earlier": _copies(("B", "Z"))})
+    settings = dict.fromkeys(domains, _settings())
+    assert check_leakage(domains, settings, copies).findings == []  # none of the target's rows is of test
+    finding = _only(check_leakage(domains, settings, copies, side="group"))
+    assert (finding.kind, finding.severity, finding.paths) == ("stage_overlap", "error", ("copy.png",))
+    assert finding.details == {
+        "stage": "earlier",
+        "target": "target",
+        "target_paths": ["4.png"],
+        "pairs": [{"paths": ["4.png", "copy.png"], "correlation": 0.97}],
+    }
+
+
 def test_test_images_that_an_earlier_stage_trains_or_validates_on_are_an_error() -> None:
     earlier = _manifest(
         [
@@ -228,11 +349,14 @@ def test_every_error_has_a_way_to_mend_it_that_works() -> None:
         ("c2.png", "sick", "p4", "train", "C"),
         ("d.png", "sick", "p2", "train", "D"),
     ]
+    rows.append(("near.png", "sick", "p5", "train", "near C"))
     earlier = [("copy.png", "x", "q1", "train", "C")]
-    found = _check_stages(_manifest(earlier), _manifest(rows))
+    domains = {"earlier": _manifest(earlier), "target": _manifest(rows)}
+    copies = FoundCopies({"target": _copies(("C", "near C"))})
+    found = check_leakage(domains, dict.fromkeys(domains, _settings()), copies)
     assert {one.kind for one in found.findings if one.severity == "error"} == set(HOW_TO_MEND)
     mending = _settings(duplicates="drop", on_leak="drop_train")
-    mended = _check_stages(_manifest(earlier), _manifest(rows), earlier=mending, target=mending)
+    mended = check_leakage(domains, dict.fromkeys(domains, mending), copies)
     assert {one.severity for one in mended.findings} == {"note"}
 
 
@@ -258,10 +382,14 @@ def test_after_mending_nothing_is_left_to_find_and_every_row_is_kept_or_listed(s
     domains = {"earlier": _random_manifest(generator, "e"), "target": _random_manifest(generator, "t")}
     originals = {name: domain.table.copy() for name, domain in domains.items()}
     mending = dict.fromkeys(domains, _settings(duplicates="drop", on_leak="drop_train"))
-    report = check_leakage(domains, mending)
+    steps = 2 * generator.integers(1, 19, size=12)  # an even step keeps the label, but for the contradicting files
+    pairs = [(f"digest {file}", f"digest {(file + step) % 40}") for file, step in zip(range(12), steps, strict=True)]
+    copies = FoundCopies(dict.fromkeys(domains, _copies(*pairs)), {"earlier": _copies(*pairs)})
+    report = check_leakage(domains, mending, copies)
     assert {one.kind for one in report.findings} == set(HOW_TO_MEND)
     assert {one.severity for one in report.findings} == {"note"}
-    assert check_leakage(report.domains, dict.fromkeys(domains, _settings())).findings == []
+    left = check_leakage(report.domains, dict.fromkeys(domains, _settings()), copies).findings
+    assert {(one.kind, one.severity) for one in left} <= {("near_duplicate", "note")}
     for name, original in originals.items():
         pd.testing.assert_frame_equal(domains[name].table, original)
         table, gone = report.domains[name].table, report.dropped[report.dropped["stage"] == name]

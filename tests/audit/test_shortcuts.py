@@ -8,7 +8,7 @@ import pytest
 
 from tlmed.audit import shortcuts
 from tlmed.audit.findings import Finding
-from tlmed.audit.shortcuts import probe_shortcuts
+from tlmed.audit.shortcuts import probe_shortcuts, single_class_sources
 from tlmed.audit.thumbnails import Thumbnails
 
 _NUM_GROUPS, _EACH = 40, 2
@@ -97,6 +97,23 @@ def test_columns_and_source_are_looked_at_together_and_each_alone() -> None:
         "B": {"sick": 0, "well": 40},
     }
     assert {"age_years", "source"} & set(found["shortcut_metadata"].details) == set()
+
+
+def test_of_many_classes_the_largest_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortcuts, "_MAX_CLASSES", 2)
+    names = [f"class {index % 2}" if index < 40 else f"class {2 + index % 4}" for index in range(_NUM)]
+    finding = probe_shortcuts(_table().assign(label=names), _thumbnails(), name="data")[0]
+    assert finding.details["classes"] == ["class 0", "class 1"]
+    assert finding.message.endswith("; the 2 of 6 classes with most groups")
+
+
+def test_a_source_of_one_class_is_flagged_among_mixed_ones() -> None:
+    """Thirty of 80 groups from A, sick all; the rest is mixed, and a source of three groups may be of one class."""
+    labels = ["sick"] * 30 + ["sick", "well"] * 20 + ["well"] * 10
+    sources = ["A"] * 30 + ["B"] * 47 + ["C"] * 3
+    rows = pd.DataFrame({"group": range(80), "label": labels, "source": sources})
+    assert single_class_sources(rows) == {"A": "sick"}
+    assert single_class_sources(rows.assign(source="B")) == {}
 
 
 def test_ids_are_no_columns() -> None:

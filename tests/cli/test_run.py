@@ -128,7 +128,7 @@ def test_the_probe_is_delivered_where_the_recipe_says_so(tlmed: Tlmed, project: 
     run = pd.read_parquet("runs/small/predictions.parquet").query("arm == 'probe'")
     joined = run.merge(predicted.assign(path=predicted["path"].map(lambda path: Path(path).name)), on="path")
     assert len(joined) == 12
-    np.testing.assert_allclose(joined["p_sick_x"], joined["p_sick_y"], atol=1e-6)
+    np.testing.assert_allclose(joined["p_sick_x"], joined["raw_sick"], atol=1e-6)
 
 
 def test_same_run_again_trains_nothing_and_says_the_same(tlmed: Tlmed, project: Project) -> None:

@@ -8,7 +8,7 @@ from scipy.stats import t
 from sklearn.metrics import roc_auc_score
 
 from tests.evaluation.haemorrhage import IS_POOR, S100B, WFNS
-from tlmed.evaluation.auroc import auroc, auroc_covariance, auroc_interval, auroc_intervals
+from tlmed.evaluation.auroc import auroc, auroc_covariance, auroc_interval, auroc_intervals, logit_auroc_interval
 from tlmed.evaluation.metrics import Floats, Integers
 
 
@@ -164,3 +164,15 @@ def test_wrong_input_is_named() -> None:
         auroc_interval([1, 0, 1], [0.1, 0.3, 0.2], ["a", None, "b"])
     with pytest.raises(ValueError, match="confidence level"):
         auroc_interval([1, 0, 1, 0], [1, 2, 3, 4], level=95)
+
+
+def test_the_logit_interval_of_a_mean_is_symmetric_on_the_logit_scale() -> None:
+    interval = logit_auroc_interval(0.9, 0.0016, degrees_of_freedom=12)
+    assert interval.low is not None
+    assert interval.high is not None
+    half_width = t.ppf(0.975, 12) * 0.04 / (0.9 * 0.1)
+    for limit, sign in ((interval.low, -1), (interval.high, 1)):
+        assert np.log(limit / (1 - limit)) == pytest.approx(np.log(9) + sign * half_width)
+    for value, variance in ((1.0, 0.01), (0.0, 0.01), (0.9, 0.0)):
+        with pytest.raises(ValueError, match="has no interval on the logit scale"):
+            logit_auroc_interval(value, variance, degrees_of_freedom=12)

@@ -96,7 +96,8 @@ def test_seeds_have_thresholds_of_their_own_and_figures_are_their_mean() -> None
     assert [fit["threshold"] for fit in whole["fits"]] == [one["fits"][0]["threshold"] for one in alone]
     assert whole["sensitivity"]["numerators"] == [one["sensitivity"]["numerators"][0] for one in alone]
     assert whole["sensitivity"]["value"] == pytest.approx(np.mean([one["sensitivity"]["value"] for one in alone]))
-    assert "Mean over 3 seeds" in whole["sensitivity"]["method"]
+    assert "over seeds and groups" in whole["sensitivity"]["method"]
+    assert whole["sensitivity"]["low"] < whole["sensitivity"]["value"] < whole["sensitivity"]["high"]
 
 
 def test_units_of_a_group_widen_the_interval() -> None:
@@ -118,7 +119,7 @@ def test_too_few_groups_have_no_interval() -> None:
     few = table[(table["split"] == "val") | (table["unit"] < "test 018")]
     cell = _measure(few)["operating_points"]["full"][0]["sensitivity"]
     assert (cell["low"], cell["high"], cell["denominator"]) == (None, None, 9)
-    assert cell["too_few"] == "9 groups have positive units; an interval needs 10"
+    assert cell["too_few"].startswith("too few groups with units that are positive: 9")
 
 
 def test_under_folds_each_fold_is_measured_by_what_the_others_say() -> None:
@@ -153,7 +154,7 @@ def test_repeats_are_averaged() -> None:
     (point,) = measured["operating_points"]["full"]
     assert len(point["fits"]) == 8
     assert len(point["specificity"]["numerators"]) == 2
-    assert "over 4 folds, mean over 2 repeats" in measured["calibrated"]["full"]["interval"]
+    assert "over 4 folds, means over 2 repeats" in measured["calibrated"]["full"]["values_are"]
 
 
 def test_arms_are_measured_apart() -> None:
@@ -177,7 +178,12 @@ def test_a_stated_prevalence_shifts_the_probabilities_and_weights_the_units() ->
     told = _measure(table, prevalence=0.1)["calibrated"]["full"]
     assert told["at_prevalence"] == 0.1
     assert told["metrics"]["brier"]["value"] == pytest.approx(np.average((shifted - is_sick) ** 2, weights=weights))
-    assert "note" not in told["metrics"]["brier"]
+    assert told["metrics"]["brier"]["note"] == "at a prevalence of 0.1, probabilities shifted to it"
+    # Shifted by logit(0.1) - logit(0.5), and weighted likewise: no error on the whole comes from that.
+    whole = told["metrics"]["calibration_in_the_large"]
+    assert whole["low"] < 0 < whole["high"]
+    consecutive = _measure(table, prevalence=0.1, sampling="consecutive")["calibrated"]["full"]
+    assert consecutive["at_prevalence"] is None
 
 
 def test_without_a_prevalence_what_depends_on_it_is_marked() -> None:
@@ -209,7 +215,7 @@ def test_separated_probabilities_have_no_slope_and_say_so() -> None:
     of_sick = np.where(table["split"] == "test", np.where(table["label"] == "sick", 0.9, 0.1), table["p_sick"])
     cells = _measure(table.assign(p_sick=of_sick, p_well=1 - of_sick))["calibrated"]["full"]["metrics"]
     assert cells["calibration_slope"]["value"] is None
-    assert "part the classes perfectly" in cells["calibration_slope"]["note"]
+    assert cells["calibration_slope"]["undefined"] == "the probabilities part the classes perfectly"
 
 
 def test_three_classes() -> None:

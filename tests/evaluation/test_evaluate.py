@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,26 +8,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from tests.evaluation.prediction_rows import image_rows, in_folds, measure, random_rows, three_classes
 from tlmed.errors import InputError
-from tlmed.evaluation.evaluate import aggregate_units, evaluate_predictions
+from tlmed.evaluation.calibration import CALIBRATION_METRICS
+from tlmed.evaluation.evaluate import evaluate_predictions
 from tlmed.evaluation.metrics import METRICS
-
-
-def _rows(labels: Sequence[str], of_sick: Sequence[float] | np.ndarray, **columns: Any) -> pd.DataFrame:
-    """A row an image; `of_sick` are the probabilities of the class `sick`, the other one is `well`."""
-    names = [f"image {index:03}" for index in range(len(labels))]
-    table = pd.DataFrame({"unit": names, "label": list(labels), "p_sick": np.array(of_sick, dtype=np.float64)})
-    return table.assign(p_well=1 - table["p_sick"], **columns)
-
-
-def _random(num_units: int = 40, draw: int = 0, **columns: Any) -> pd.DataFrame:
-    is_sick = np.arange(num_units) % 2 > 0
-    of_sick = np.random.default_rng(draw).beta(2 + is_sick, 3 - is_sick)
-    return _rows(np.where(is_sick, "sick", "well").tolist(), of_sick, **columns)
-
-
-def _measure(table: pd.DataFrame, unit: str = "image", **settings: Any) -> dict[str, Any]:
-    return evaluate_predictions(table, positive="sick", unit=unit, **settings)
 
 
 def _value(metrics: dict[str, Any], name: str, arm: str = "model") -> float:
@@ -38,9 +22,9 @@ def _value(metrics: dict[str, Any], name: str, arm: str = "model") -> float:
 
 
 def test_the_content_names_what_was_measured_and_on_how_many() -> None:
-    table = _random(60, group=[f"patient {index // 2}" for index in range(60)])
+    table = random_rows(60, group=[f"patient {index // 2}" for index in range(60)])
     table = table.assign(label=["sick" if index // 2 % 2 else "well" for index in range(60)])
-    metrics = _measure(table)
+    metrics = measure(table)
     assert metrics["positive"] == "sick"
     assert metrics["unit"] == "image"
     assert (metrics["num_units"], metrics["num_groups"]) == (60, 30)
@@ -49,17 +33,22 @@ def test_the_content_names_what_was_measured_and_on_how_many() -> None:
     assert metrics["undefined"] == []
     assert metrics["by_unit"] == {"image": metrics["arms"]}
     assert list(metrics["arms"]) == ["model"]
-    assert set(metrics["arms"]["model"]) == set(METRICS)
-    for cell in metrics["arms"]["model"].values():
-        assert set(cell) == {"value", "low", "high"}
-        assert cell["low"] < cell["value"] < cell["high"]
+    assert set(metrics["arms"]["model"]) == {*METRICS, *CALIBRATION_METRICS}
+    for name, cell in metrics["arms"]["model"].items():
+        assert {"value", "low", "high"} <= set(cell)
+        if name == "ece":
+            assert cell["low"] is None
+            assert cell["range_if_calibrated"][0] < cell["range_if_calibrated"][1]
+        else:
+            assert cell["low"] < cell["value"] < cell["high"]
+            assert cell["method"]
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
 def test_values_are_those_of_the_positive_class() -> None:
     # Called sick: the 1st and the 3rd; sick are the 1st and the 2nd.
-    table = _rows(["sick", "sick", "well", "well", "well"], [0.9, 0.3, 0.6, 0.2, 0.1])
-    metrics = _measure(table)
+    table = image_rows(["sick", "sick", "well", "well", "well"], [0.9, 0.3, 0.6, 0.2, 0.1])
+    metrics = measure(table)
     assert _value(metrics, "accuracy") == pytest.approx(3 / 5)
     assert _value(metrics, "sensitivity") == pytest.approx(1 / 2)
     assert _value(metrics, "specificity") == pytest.approx(2 / 3)
@@ -68,109 +57,17 @@ def test_values_are_those_of_the_positive_class() -> None:
     assert _value(other, "sensitivity") == pytest.approx(2 / 3)
 
 
-def test_only_test_rows_count() -> None:
-    table = _random(40)
-    others = _random(40, draw=1).assign(split=np.where(np.arange(40) % 2, "train", "val"), p_sick=0.5, p_well=0.5)
-    assert _measure(pd.concat([others, table.assign(split="test")])) == _measure(table)
-    with pytest.raises(InputError, match="no rows of the split 'test'"):
-        _measure(others)
-
-
-def test_a_units_probability_is_the_mean_over_its_images_for_each_arm_and_seed() -> None:
-    table = pd.DataFrame(
-        {
-            "arm": ["a", "a", "a", "b", "b", "b", "b"],
-            "seed": [0, 0, 0, 0, 0, 1, 1],
-            "unit": ["q", "p", "q", "p", "q", "p", "q"],
-            "label": ["well", "sick", "well", "sick", "well", "sick", "well"],
-            "p_sick": [0.1, 0.7, 0.5, 0.2, 0.4, 0.6, 0.8],
-        }
-    ).assign(p_well=lambda rows: 1 - rows["p_sick"])
-    units = aggregate_units(table)
-    keys = units[["arm", "seed", "unit", "label"]].itertuples(index=False, name=None)
-    assert dict(zip(keys, units["p_sick"], strict=True)) == pytest.approx(
-        {
-            ("a", 0, "q", "well"): 0.3,
-            ("a", 0, "p", "sick"): 0.7,
-            ("b", 0, "p", "sick"): 0.2,
-            ("b", 0, "q", "well"): 0.4,
-            ("b", 1, "p", "sick"): 0.6,
-            ("b", 1, "q", "well"): 0.8,
-        }
-    )
-    assert units["unit"].tolist()[:2] == ["q", "p"]
-    assert units["p_sick"].to_numpy() == pytest.approx(1 - units["p_well"].to_numpy())
-
-
 def test_a_larger_unit_is_measured_along_with_its_images() -> None:
     # By image one of four is wrong; the mean of the first patient, 0.65, is right.
-    table = _rows(["sick", "sick", "well", "well"], [0.9, 0.4, 0.1, 0.2], path=["1", "2", "3", "4"])
-    metrics = _measure(table.assign(unit=["x", "x", "y", "y"]), unit="patient")
+    table = image_rows(["sick", "sick", "well", "well"], [0.9, 0.4, 0.1, 0.2], path=["1", "2", "3", "4"])
+    metrics = measure(table.assign(unit=["x", "x", "y", "y"]), unit="patient")
     assert list(metrics["by_unit"]) == ["patient", "image"]
     assert metrics["by_unit"]["patient"] == metrics["arms"]
     assert _value(metrics, "accuracy") == 1.0
     assert metrics["by_unit"]["image"]["model"]["accuracy"]["value"] == pytest.approx(3 / 4)
     assert (metrics["num_units"], metrics["unit"]) == (2, "patient")
-    without_paths = _measure(table.drop(columns="path").assign(unit=["x", "x", "y", "y"]), unit="patient")
+    without_paths = measure(table.drop(columns="path").assign(unit=["x", "x", "y", "y"]), unit="patient")
     assert list(without_paths["by_unit"]) == ["patient"]
-
-
-def test_a_unit_with_two_labels_or_two_groups_is_refused() -> None:
-    table = _random(6).assign(unit=["a", "a", "b", "b", "c", "c"])
-    with pytest.raises(InputError, match=r"unit 'a' has 2 labels \(sick, well\), as have 3 units"):
-        _measure(table, unit="patient")
-    table = table.assign(label=["sick", "sick", "well", "well", "sick", "sick"], group=["1", "1", "2", "3", "4", "4"])
-    with pytest.raises(InputError, match=r"unit 'b' has 2 groups \(2, 3\)"):
-        _measure(table, unit="patient")
-
-
-def test_a_label_without_a_column_names_the_nearest_class() -> None:
-    with pytest.raises(InputError, match=r"'sik' has no column 'p_sik'.*Did you mean 'sick'"):
-        _measure(_random(4).assign(label=["sik", "well", "sick", "well"]))
-
-
-@pytest.mark.parametrize("column", ["unit", "label"])
-def test_a_missing_column_is_named(column: str) -> None:
-    with pytest.raises(InputError, match=f"column '{column}' is missing"):
-        _measure(_random(4).drop(columns=column))
-
-
-@pytest.mark.parametrize("column", ["unit", "label", "arm", "seed", "group", "path"])
-def test_an_empty_cell_is_refused(column: str) -> None:
-    table = _random(4, arm="a", seed="0", group=["1", "2", "3", "4"], path=["1", "2", "3", "4"])
-    table.loc[2, column] = None
-    with pytest.raises(InputError, match=f"1 test rows have no {column}"):
-        _measure(table)
-
-
-def test_an_arm_or_seed_that_lacks_units_is_named() -> None:
-    whole, part = _random(10, arm="whole", seed=0), _random(10, arm="part", seed=0)[:7]
-    with pytest.raises(InputError, match=r"arm 'part', seed 0 lacks 3 units .*image 007, image 008, image 009"):
-        _measure(pd.concat([whole, part]))
-    with pytest.raises(InputError, match="arm 'part', seed 1 lacks 9 units"):
-        _measure(pd.concat([_random(10, arm="part", seed=0), _random(10, arm="part", seed=1)[9:]]))
-    with pytest.raises(InputError, match="arm 'part', seed 0 lacks 3 units"):
-        _measure(pd.concat([part, whole]))
-
-
-def test_an_image_that_stands_twice_is_refused() -> None:
-    table = _random(4, path=["1", "2", "3", "3"])
-    with pytest.raises(InputError, match="3 is there twice for arm 'model' and seed 0"):
-        _measure(table)
-    assert _measure(pd.concat([_random(4, path=list("1234"), seed=seed) for seed in (0, 1)]))["num_units"] == 4
-
-
-def test_test_rows_of_one_class_alone_are_refused() -> None:
-    table = _random(8).assign(label="sick")
-    with pytest.raises(InputError, match="all test rows are of the class 'sick'"):
-        _measure(table)
-
-
-def test_with_two_classes_the_positive_one_must_be_named_and_exist() -> None:
-    with pytest.raises(InputError, match="positive is missing: say which of 'sick' and 'well'"):
-        evaluate_predictions(_random(4), positive=None, unit="image")
-    with pytest.raises(InputError, match=r"no class 'sik'.*Did you mean 'sick'"):
-        evaluate_predictions(_random(4), positive="sik", unit="image")
 
 
 def test_with_more_classes_the_positive_one_has_no_effect() -> None:
@@ -188,44 +85,35 @@ def test_with_more_classes_the_positive_one_has_no_effect() -> None:
         evaluate_predictions(table, positive="sick", unit="image")
 
 
-@pytest.mark.parametrize("wrong", [(0.5, 0.6), (-0.2, 1.2), (np.nan, 0.5), (np.inf, 0.0), (2.3, -1.7)])
-def test_rows_that_are_no_probabilities_are_refused(wrong: tuple[float, float]) -> None:
-    table = _random(4)
-    table.loc[2, ["p_sick", "p_well"]] = wrong
-    with pytest.raises(InputError, match="1 test rows hold no probabilities, first that of unit image 002"):
-        _measure(table)
-
-
-def test_probabilities_of_one_class_or_of_text_are_refused() -> None:
-    with pytest.raises(InputError, match="1 columns begin with p_"):
-        _measure(_random(4).drop(columns="p_well"))
-    with pytest.raises(InputError, match="'p_well' is not numeric"):
-        _measure(_random(4).astype({"p_well": str}))
-
-
-def test_numbers_as_labels_are_class_names() -> None:
-    table = _random(40)
-    numbers = table.assign(label=(table["label"] == "sick").astype(int), p_1=table["p_sick"], p_0=table["p_well"])
-    metrics = evaluate_predictions(numbers.drop(columns=["p_sick", "p_well"]), positive="1", unit="image")
-    assert metrics["arms"] == _measure(table)["arms"]
-
-
 def test_the_order_of_rows_has_no_effect() -> None:
-    table = pd.concat([_random(40, draw=draw, arm=arm) for draw, arm in enumerate("ab")])
+    table = pd.concat([random_rows(40, draw=draw, arm=arm) for draw, arm in enumerate("ab")])
     shuffled = table.sample(frac=1, random_state=0)
-    assert _measure(shuffled)["arms"] == _measure(table)["arms"]
+    assert measure(shuffled)["arms"] == measure(table)["arms"]
 
 
-def test_a_metric_without_a_value_is_listed_and_null() -> None:
-    metrics = _measure(_rows(["sick", "well", "well"], [0.4, 0.3, 0.2]))
-    assert set(metrics["undefined"]) == {"model/ppv", "model/mcc"}
-    assert metrics["arms"]["model"]["ppv"] == {"value": None, "low": None, "high": None}
+def test_a_metric_without_a_value_is_listed_and_null_with_the_reason() -> None:
+    metrics = measure(image_rows(["sick", "well", "well"], [0.4, 0.3, 0.2]))
+    reasons = {
+        name: metrics["arms"]["model"][name.removeprefix("model/")]["undefined"] for name in metrics["undefined"]
+    }
+    parted = "the probabilities part the classes perfectly"
+    assert reasons == {
+        "model/ppv": "nothing was called positive",
+        "model/mcc": "everything was called 'well'",
+        "model/calibration_slope": parted,
+        "model/calibration_intercept": parted,
+    }
+    ppv = metrics["arms"]["model"]["ppv"]
+    assert (ppv["value"], ppv["low"], ppv["high"]) == (None, None, None)
+    assert "method" not in ppv
 
 
 def test_several_seeds_give_the_mean_of_each_seeds_metric_not_that_of_the_mean_prediction() -> None:
     # The first seed is right twice, the second once; their mean probabilities (0.65, 0.15) would be right twice.
-    seeds = [_rows(["sick", "well"], of_sick, seed=index) for index, of_sick in enumerate([[0.9, 0.1], [0.4, 0.2]])]
-    metrics = _measure(pd.concat(seeds))
+    seeds = [
+        image_rows(["sick", "well"], of_sick, seed=index) for index, of_sick in enumerate([[0.9, 0.1], [0.4, 0.2]])
+    ]
+    metrics = measure(pd.concat(seeds))
     assert _value(metrics, "accuracy") == pytest.approx(0.75)
     assert metrics["num_units"] == 2
 
@@ -233,11 +121,11 @@ def test_several_seeds_give_the_mean_of_each_seeds_metric_not_that_of_the_mean_p
 def test_the_interval_says_how_many_seeds_it_covers() -> None:
     def said(*seeds_of_arm: int) -> str:
         parts = [
-            _random(40, draw=100 * arm + index, group=np.arange(40), arm=f"arm {arm}", seed=index)
+            random_rows(40, draw=100 * arm + index, group=np.arange(40), arm=f"arm {arm}", seed=index)
             for arm, num_seeds in enumerate(seeds_of_arm)
             for index in range(num_seeds)
         ]
-        return str(_measure(pd.concat(parts))["interval"])
+        return str(measure(pd.concat(parts))["interval"])
 
     assert "2,000 resamples of the 40 groups" in said(1)
     assert "one seed, so they cover the choice of cases, not the chance of training" in said(1, 1)
@@ -247,35 +135,93 @@ def test_the_interval_says_how_many_seeds_it_covers() -> None:
     assert "unknown" not in said(3)
 
 
-def test_seeds_that_come_to_the_same_count_as_one() -> None:
-    probe = [_random(arm="probe", seed=seed) for seed in (0, 1, 2)]
-    tuned = [_random(draw=seed, arm="tuned", seed=seed) for seed in (0, 1, 2)]
-    alone, once, both = (_measure(pd.concat(parts)) for parts in (probe, probe[:1], [*probe, *tuned]))
-    assert alone["arms"] == once["arms"]
-    assert "one seed, so they cover the choice of cases, not the chance of training" in alone["interval"]
-    assert "All seeds come to the same in probe: that counts as one seed." in both["interval"]
-    assert "with one seed they leave out the chance of training" in both["interval"]
-    assert "same" not in once["interval"] + _measure(pd.concat(tuned))["interval"]
-
-
 def test_the_interval_says_when_groups_are_unknown() -> None:
-    table = _random(40)
-    assert _measure(table)["groups_known"] is False
-    assert "Groups are unknown: each image is its own" in _measure(table)["interval"]
-    stand_in = _measure(table.assign(group=table["unit"]), groups_known=False)
-    assert stand_in == _measure(table)
-    assert _measure(table.assign(group=table["unit"]))["groups_known"] is True
+    table = random_rows(40)
+    assert measure(table)["groups_known"] is False
+    assert "Groups are unknown: each image is its own" in measure(table)["interval"]
+    stand_in = measure(table.assign(group=table["unit"]), groups_known=False)
+    assert stand_in == measure(table)
+    assert measure(table.assign(group=table["unit"]))["groups_known"] is True
 
 
 def test_too_few_groups_are_named_as_the_reason_for_no_intervals() -> None:
-    metrics = _measure(_random(40, group=[f"patient {index % 6}" for index in range(40)]))
-    assert all(cell["low"] is None and cell["high"] is None for cell in metrics["arms"]["model"].values())
+    metrics = measure(random_rows(40, group=[f"patient {index % 6}" for index in range(40)]))
+    cells = metrics["arms"]["model"]
+    assert all(cell["low"] is None and cell["high"] is None for cell in cells.values())
+    assert cells["auroc"]["too_few"] == "too few groups with units of 'sick' 3, 'well' 3; an interval needs 10"
+    assert cells["sensitivity"]["too_few"] == "too few groups with units that are positive: 3; an interval needs 10"
     assert metrics["num_groups"] == 6
-    assert "at least 10 groups of each class" in metrics["interval"]
+    assert "at least 10 groups of each class (sick: 3, well: 3)" in metrics["interval"]
+    assert "2,000 resamples" not in metrics["interval"]
 
 
-def test_too_few_groups_are_not_blamed_where_a_perfect_classifier_leaves_nothing_to_vary() -> None:
+def test_sensitivity_and_specificity_each_need_their_own_groups() -> None:
+    is_sick = np.arange(40) < 8
+    cells = measure(
+        image_rows(np.where(is_sick, "sick", "well").tolist(), np.linspace(0.2, 0.9, 40), group=np.arange(40))
+    )
+    row = cells["arms"]["model"]
+    assert {name for name, cell in row.items() if "too_few" in cell} >= {"sensitivity", "auroc", "accuracy", "f1"}
+    assert row["specificity"]["low"] < row["specificity"]["value"] < row["specificity"]["high"]
+
+
+def test_a_perfect_classifier_has_intervals_by_wilson_and_newcombe_and_none_by_resampling() -> None:
     is_sick = np.arange(60) % 2 > 0
-    metrics = _measure(_rows(np.where(is_sick, "sick", "well").tolist(), is_sick * 1.0, group=np.arange(60)))
-    assert metrics["arms"]["model"]["accuracy"] == {"value": 1.0, "low": None, "high": None}
-    assert "results that vary between resamples" in metrics["interval"]
+    row = measure(image_rows(np.where(is_sick, "sick", "well").tolist(), is_sick * 1.0, group=np.arange(60)))["arms"][
+        "model"
+    ]
+    # Wilson's lower limit of n of n is n / (n + z^2).
+    assert row["accuracy"]["low"] == pytest.approx(60 / (60 + 1.959963984540054**2))
+    assert (row["accuracy"]["numerator"], row["accuracy"]["denominator"]) == (60, 60)
+    assert row["auroc"]["method"] == "Newcombe"
+    assert 0.8 < row["auroc"]["low"] < row["auroc"]["high"] == 1.0
+    assert row["f1"]["low"] is None
+    assert "the same without each of them" in row["f1"]["no_interval"]
+
+
+def test_what_depends_on_the_prevalence_is_marked_or_reweighted() -> None:
+    table = random_rows(60, group=np.arange(60))
+    of_this_set, consecutive = measure(table), measure(table, sampling="consecutive", prevalence=0.1)
+    stated = measure(table, sampling="case-control", prevalence=0.1)
+    rows = [one["arms"]["model"] for one in (of_this_set, consecutive, stated)]
+    assert rows[0]["ppv"]["note"] == rows[0]["brier"]["note"] == "at this set's prevalence"
+    assert "note" not in rows[0]["sensitivity"]
+    assert not any("note" in cell for cell in rows[1].values())
+    sensitivity, specificity = (rows[0][name]["value"] for name in ("sensitivity", "specificity"))
+    bayes = 0.1 * sensitivity / (0.1 * sensitivity + 0.9 * (1 - specificity))
+    assert rows[2]["ppv"]["value"] == pytest.approx(bayes, abs=1e-12)
+    assert rows[2]["ppv"]["low"] < bayes < rows[2]["ppv"]["high"]
+    assert rows[2]["ppv"]["note"] == "at a prevalence of 0.1"
+    assert rows[2]["brier"]["note"] == "at a prevalence of 0.1, probabilities not shifted to it"
+    assert rows[2]["ece"] == rows[0]["ece"]
+    assert rows[2]["auroc"] == rows[0]["auroc"]
+    assert (stated["prevalence"], stated["sampling"]) == (0.1, "case-control")
+
+
+@pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.2, 3.0, float("nan")])
+def test_a_prevalence_that_is_none_is_refused(prevalence: float) -> None:
+    with pytest.raises(InputError, match=r"prevalence: .* is none; state the share of disease, between 0 and 1"):
+        measure(random_rows(8), prevalence=prevalence)
+
+
+def test_a_prevalence_of_three_classes_is_refused() -> None:
+    with pytest.raises(InputError, match=r"3 classes; say which of them count as disease by a list"):
+        evaluate_predictions(three_classes(), positive=None, unit="image", prevalence=0.1)
+
+
+def test_folds_are_averaged_and_called_approximate() -> None:
+    table = in_folds(group=np.arange(60))
+    metrics = measure(table)
+    of_folds = [roc_auc_score(part["label"] == "sick", part["p_sick"]) for _, part in table.groupby(["seed", "fold"])]
+    row = metrics["arms"]["model"]
+    assert row["auroc"]["value"] == pytest.approx(np.mean(of_folds), abs=1e-10)
+    without = {name for name, cell in row.items() if cell["low"] is None}
+    assert without == {"ece", "auprc"}
+    assert all("approximate" in cell["method"] for name, cell in row.items() if name not in without)
+    assert metrics["num_folds"] == 5
+    assert "tested once in each of 2 repeats, in 5 folds" in metrics["interval"]
+    assert "approximate" in metrics["interval"]
+
+
+def test_unknown_groups_are_image_level() -> None:
+    assert "image-level; leakage cannot be excluded" in measure(random_rows(40))["interval"]

@@ -9,7 +9,15 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS, NUM_RESAMPLES, Estimate, bootstrap_by_group
+from tlmed.evaluation.intervals import (
+    MIN_GROUPS_IN_A_CLASS,
+    NUM_RESAMPLES,
+    Estimate,
+    are_enough_to_resample,
+    bootstrap_by_group,
+    num_groups_holding,
+    resample_by_group,
+)
 from tlmed.evaluation.metrics import METRICS, Floats, Integers, Metric, Scored, Weights
 
 _ACCURACY = {"accuracy": METRICS["accuracy"]}
@@ -273,3 +281,34 @@ def test_scores_of_different_units_are_refused() -> None:
     for scored, groups in (([], np.arange(2)), ([one, other], np.arange(2)), ([one], np.arange(3))):
         with pytest.raises(ValueError, match=r"resample|same units"):
             bootstrap_by_group(_ACCURACY, scored, groups)
+
+
+def test_resamples_are_those_of_the_interval_and_by_seed() -> None:
+    labels, groups = _patients()
+    scored = [_random(labels, groups, seed) for seed in (0, 1)]
+    resampled = resample_by_group(METRICS, scored, groups, num_resamples=50, generator=np.random.default_rng(0))
+    assert resampled["auroc"].shape == (50, 2)
+    weights = _recorded_resamples(scored[0], groups)
+    for index, one in enumerate(scored):
+        assert resampled["auroc"][:, index] == pytest.approx(METRICS["auroc"](one, weights))
+
+
+def _recorded_resamples(scored: Scored, groups: Integers) -> Floats:
+    seen: list[Floats] = []
+
+    def recorder(scored: Scored, weights: Weights) -> Floats:
+        seen.append(np.array(weights))
+        return METRICS["accuracy"](scored, weights)
+
+    resample_by_group({"recorder": recorder}, [scored], groups, num_resamples=50, generator=np.random.default_rng(0))
+    return np.concatenate(seen)
+
+
+def test_groups_that_hold_averaged_classes_are_counted() -> None:
+    labels, groups = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 2, 3, 3])
+    scored = Scored(labels, np.full((6, 3), 1 / 3))
+    assert num_groups_holding(scored, groups).tolist() == [2, 2, 1]
+    many = np.repeat(np.arange(3), [20, 20, 4])
+    some = Scored(many, np.full((44, 3), 1 / 3), macro_classes=(0, 1))
+    assert are_enough_to_resample(some, np.arange(44))
+    assert not are_enough_to_resample(Scored(many, np.full((44, 3), 1 / 3)), np.arange(44))

@@ -8,7 +8,16 @@ import pytest
 from scipy.stats import mannwhitneyu
 from sklearn import metrics as reference
 
-from tlmed.evaluation.metrics import METRICS, Floats, Integers, Scored, Weights, decide
+from tlmed.evaluation.metrics import (
+    METRICS,
+    METRICS_OF_SEVERAL_CLASSES,
+    Floats,
+    Integers,
+    Scored,
+    Weights,
+    decide,
+)
+from tlmed.evaluation.multiclass_auroc import hand_till_auroc
 
 
 def _measure(name: str, scored: Scored, weights: Weights | None = None) -> float:
@@ -263,3 +272,35 @@ def test_scores_that_do_not_fit_are_refused() -> None:
         Scored(np.zeros(2, dtype=np.int64), two, positive=1)
     with pytest.raises(ValueError, match="do not fit"):
         Scored(np.zeros(3, dtype=np.int64), np.ones((3, 1)), positive=1)
+
+
+@pytest.mark.parametrize("num_classes", [3, 4])
+def test_hand_till_auroc_and_kappa_are_those_of_scikit_learn_and_of_repeated_units(num_classes: int) -> None:
+    generator = np.random.default_rng(num_classes)
+    labels = np.arange(60) % num_classes
+    # Few different values, so that there are ties.
+    probabilities = generator.multinomial(20, np.full(num_classes, 1 / num_classes), 60) / 20
+    scored, times = Scored(labels, probabilities), generator.integers(0, 4, size=60)
+    for counts in (np.ones(60, dtype=np.int64), times):
+        rows = np.repeat(np.arange(60), counts)
+        kappa = reference.cohen_kappa_score(labels[rows], scored.predicted[rows], weights="quadratic")
+        assert METRICS_OF_SEVERAL_CLASSES["quadratic_weighted_kappa"](scored, counts[None])[0] == pytest.approx(kappa)
+        expected = hand_till_auroc(labels[rows], probabilities[rows])
+        assert METRICS_OF_SEVERAL_CLASSES["auroc_hand_till"](scored, counts[None])[0] == pytest.approx(expected)
+
+
+def test_macro_averages_are_over_the_chosen_classes_and_units_of_all_classes_stay() -> None:
+    labels, probabilities = np.arange(60) % 3, np.random.default_rng(0).dirichlet(np.ones(3), 60)
+    chosen, ones = Scored(labels, probabilities, macro_classes=(0, 2)), np.ones((1, 60))
+    recalls = reference.recall_score(labels, chosen.predicted, average=None)
+    for name in ("sensitivity", "balanced_accuracy"):
+        assert METRICS[name](chosen, ones)[0] == pytest.approx(recalls[[0, 2]].mean())
+    f1s = reference.f1_score(labels, chosen.predicted, average=None)
+    assert METRICS["macro_f1"](chosen, ones)[0] == pytest.approx(f1s[[0, 2]].mean())
+    aurocs = [reference.roc_auc_score(labels == index, probabilities[:, index]) for index in (0, 2)]
+    assert METRICS["auroc"](chosen, ones)[0] == pytest.approx(np.mean(aurocs))
+    pair = labels != 1
+    hand_till = [reference.roc_auc_score(labels[pair] == index, probabilities[pair, index]) for index in (0, 2)]
+    assert METRICS_OF_SEVERAL_CLASSES["auroc_hand_till"](chosen, ones)[0] == pytest.approx(np.mean(hand_till))
+    for name in ("accuracy", "mcc", "brier", "ece"):
+        assert METRICS[name](chosen, ones) == METRICS[name](Scored(labels, probabilities), ones)

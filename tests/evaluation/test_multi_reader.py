@@ -24,6 +24,7 @@ from tlmed.evaluation.multi_reader import (
     error_covariances,
     mean_over_readers,
     reader_aurocs,
+    variance_over_readers,
 )
 
 
@@ -138,3 +139,13 @@ def test_wrong_input_is_named() -> None:
     skewed[0, 0, 1, 1] = 1.0
     with pytest.raises(ValueError, match="symmetric"):
         compare_readers(AUROCS, skewed)
+
+
+def test_the_variance_over_readers_is_that_of_their_mean_and_0_without_variation() -> None:
+    mean = mean_over_readers([0.8, 0.85, 0.9], np.full((3, 3), 1e-4))
+    variance, freedom = variance_over_readers([0.8, 0.85, 0.9], np.full((3, 3), 1e-4))
+    # MS(R) = 0.0025, E = MS(R) + 3 Cov2, variance E / 3, freedom E^2 / (MS(R)^2 / 2).
+    assert variance == pytest.approx(0.0028 / 3)
+    assert freedom == pytest.approx(0.0028**2 / (0.0025**2 / 2))
+    assert (mean.standard_error, mean.degrees_of_freedom) == pytest.approx((math.sqrt(variance), freedom))
+    assert variance_over_readers([-2.0, -2.0], np.zeros((2, 2))) == (0.0, math.inf)

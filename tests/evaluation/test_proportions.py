@@ -9,6 +9,7 @@ from tlmed.evaluation.proportions import (
     clustered_wilson_interval,
     clustered_wilson_limits,
     design_effect,
+    effective_wilson_interval,
     wilson_interval,
 )
 
@@ -108,3 +109,17 @@ def test_many_shares_at_once_are_each_by_itself() -> None:
     low, high = clustered_wilson_limits(counts, sizes.astype(float))
     for row, one_low, one_high in zip(rows, low, high, strict=True):
         assert clustered_wilson_interval(row, groups) == Estimate(row.mean(), one_low, one_high)
+
+
+def test_an_effective_number_of_trials_gives_wilsons_interval_with_students_quantile() -> None:
+    wilson = wilson_interval(18, 20)
+    same = effective_wilson_interval(0.9, 20, degrees_of_freedom=1e9)
+    assert (same.low, same.high) == pytest.approx((wilson.low, wilson.high))
+    few = effective_wilson_interval(0.9, 12.5, degrees_of_freedom=7)
+    for limit in (few.low, few.high):
+        assert limit is not None
+        assert abs(0.9 - limit) == pytest.approx(t.ppf(0.975, 7) * np.sqrt(limit * (1 - limit) / 12.5))
+    assert effective_wilson_interval(1.0, 5, degrees_of_freedom=4).high == 1.0
+    for share, num_trials in ((0.5, 0.0), (1.2, 5.0), (-0.1, 5.0)):
+        with pytest.raises(ValueError, match="it must be from 0 to 1, and trials above 0"):
+            effective_wilson_interval(share, num_trials, degrees_of_freedom=4)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, chi2, norm, ttest_rel
+from scipy.stats import binomtest, chi2, norm, t, ttest_rel
 from sklearn.datasets import make_moons
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
@@ -12,7 +12,14 @@ from sklearn.svm import SVC
 from tests.evaluation.haemorrhage import IS_POOR, S100B, WFNS
 from tlmed.evaluation.auroc import auroc, auroc_covariance
 from tlmed.evaluation.metrics import Integers
-from tlmed.evaluation.tests import clustered_mcnemar, compare_aurocs, corrected_resampled_t_test, mcnemar
+from tlmed.evaluation.tests import (
+    clustered_mcnemar,
+    compare_aurocs,
+    corrected_half_width,
+    corrected_resampled_t_test,
+    mcnemar,
+    splits_vary,
+)
 
 
 def _decisions(both: int, only_first: int, only_second: int, neither: int) -> tuple[Integers, Integers]:
@@ -170,3 +177,19 @@ def test_the_corrected_t_test_shrinks_the_paired_one() -> None:
 def test_the_corrected_t_test_names_wrong_input(differences: list[float], num_train: int, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         corrected_resampled_t_test(differences, num_train=num_train, num_test=20)
+
+
+def test_the_half_width_of_one_arm_is_that_of_the_corrected_t_test() -> None:
+    figures = [0.81, 0.77, 0.9, 0.85, 0.8]
+    test = corrected_resampled_t_test(figures, num_train=80, num_test=20)
+    assert test.low is not None
+    half_width = corrected_half_width(figures, num_train=80, num_test=20)
+    assert half_width == pytest.approx(test.difference - test.low)
+    assert half_width == pytest.approx(t.ppf(0.975, 4) * math.sqrt((1 / 5 + 0.25) * np.var(figures, ddof=1)))
+    with pytest.raises(ValueError, match="give the figures of two or more"):
+        corrected_half_width([0.8], num_train=80, num_test=20)
+
+
+def test_equal_figures_of_splits_do_not_vary_though_they_round() -> None:
+    assert not splits_vary(np.array([0.1 + 0.2, 0.3, 0.3]))
+    assert splits_vary(np.array([0.3, 0.3, 0.301]))

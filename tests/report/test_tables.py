@@ -8,25 +8,45 @@ from tlmed.report.tables import results_markdown, results_table
 
 
 def metrics(num_classes: int = 2, *, undefined: bool = False) -> dict[str, Any]:
-    cell = {"value": 0.8125, "low": 0.7, "high": 0.9}
+    cell = {"value": 0.8125, "low": 0.7, "high": 0.9, "method": "Wilson"}
     names = ("auroc", "accuracy", "balanced_accuracy", "macro_f1", "sensitivity", "specificity")
-    row = dict.fromkeys(names, cell)
+    row: dict[str, Any] = dict.fromkeys(names, cell)
     row |= {"accuracy": {"value": 0.75, "low": None, "high": None}} if undefined else {}
-    row |= {"sensitivity": {"value": None, "low": None, "high": None}} if undefined else {}
+    row |= {"sensitivity": {"value": None, "low": None, "high": None, "undefined": "no reason"}} if undefined else {}
     arms = {"scratch": row, "generic-related": row}
     positive = "sick" if num_classes == 2 else None
     return {"arms": arms, "positive": positive, "unit": "image", "num_units": 20, "num_groups": 9, "groups_known": True}
 
 
-def test_table_fits_eighty_columns_without_cutting_a_name() -> None:
-    console = Console(
-        width=80,
-    )
+def with_baselines(content: dict[str, Any]) -> dict[str, Any]:
+    difference = {"value": 0.12, "low": -0.01, "high": 0.25, "method": "DeLong test", "arm": "generic-related"}
+    row = content["arms"]["scratch"] | {"auroc": {"value": 0.6925, "low": 0.6, "high": 0.8, "method": "Wilson"}}
+    few = {"value": 0.3, "low": None, "high": None, "too_few": "6 groups", "arm": "generic-related"}
+    baselines = {"metadata": row | {"auroc_difference": difference}, "majority": row | {"auroc_difference": few}}
+    return content | {"baselines": baselines}
+
+
+def printed(content: dict[str, Any]) -> str:
+    console = Console(width=80)
     with console.capture() as captured:
-        console.print(results_table(metrics()))
-    text = captured.get()
+        console.print(results_table(content))
+    return captured.get()
+
+
+def test_table_fits_eighty_columns_without_cutting_a_name() -> None:
+    content = with_baselines(metrics())
+    content["baselines"]["thumbnail-neighbour"] = content["baselines"].pop("majority")
+    text = printed(content)
     assert "…" not in text
-    for words in ("generic-related", "sensitivity", "specificity", "20 images of 9 groups", "0.812", "(0.700-0.900)"):
+    for words in (
+        "thumbnail-neighbour",
+        "generic-related",
+        "sensitivity",
+        "specificity",
+        "20 images of 9 groups",
+        "0.812",
+        "(0.700-0.900)",
+    ):
         assert words in text
 
 
@@ -38,3 +58,46 @@ def test_markdown_states_values_intervals_and_what_is_undefined() -> None:
 
 def test_more_classes_show_averages_over_classes() -> None:
     assert "balanced accuracy | macro F1" in results_markdown(metrics(num_classes=3))
+
+
+def test_few_groups_and_approximate_intervals_are_named_in_place() -> None:
+    content = metrics()
+    content["num_folds"] = 5
+    row = content["arms"]["scratch"]
+    row["auroc"] = row["auroc"] | {"method": "mean over folds, Nadeau-Bengio, approximate"}
+    row["sensitivity"] = {"value": 0.5, "low": None, "high": None, "too_few": "6 groups"}
+    line = results_markdown(content).splitlines()[2]
+    assert line.startswith("| scratch | 0.812 (0.700-0.900) approximate | 0.812 (0.700-0.900) | 0.500 (too few) |")
+    text = printed(content)
+    assert "Out of fold: 20 images of 9 groups" in text
+    assert "approximate" in text
+    assert "(too few)" in text
+
+
+def test_a_figure_at_one_prevalence_has_a_dagger_and_a_footnote() -> None:
+    content = metrics()
+    for row in content["arms"].values():
+        row["accuracy"] = row["accuracy"] | {"note": "at this set's prevalence"}
+    text = results_markdown(content)
+    assert text.splitlines()[0] == "| arm | AUROC | accuracy † | sensitivity | specificity |"
+    assert text.endswith("\n\n† at this set's prevalence\n")
+    assert "† at this set's prevalence" in printed(content)
+    assert "†" not in results_markdown(metrics()) + printed(metrics())
+
+
+def test_baselines_stand_below_the_arms_with_what_the_model_beats_them_by() -> None:
+    text = results_markdown(with_baselines(metrics()))
+    arms, baselines = text.split("\n\n")
+    assert "metadata" not in arms
+    lines = baselines.splitlines()
+    assert lines[0].endswith("| specificity | generic-related beats its AUROC by |")
+    assert lines[2].startswith("| metadata | 0.693 (0.600-0.800) |")
+    assert lines[2].endswith("| +0.120 (-0.010 to +0.250) |")
+    assert lines[3].endswith("| +0.300 (too few) |")
+    on_screen = printed(with_baselines(metrics()))
+    assert on_screen.index("generic-related") < on_screen.index("metadata")
+    assert on_screen.index("simple baselines") < on_screen.index("metadata")
+    assert "generic-related beats metadata: AUROC +0.120 (-0.010 to +0.250)" in on_screen
+    behind = with_baselines(metrics())
+    behind["baselines"]["metadata"]["auroc_difference"]["value"] = -0.02
+    assert "generic-related does not beat metadata: AUROC -0.020" in printed(behind)

@@ -1,7 +1,7 @@
 """What a model has to beat: the larger class, the files' form, and the simplest looks at the picture.
 
-Each is trained on what the arms are trained on and predicts the images that they are tested on, so that all stand in one
-table.
+Each is trained on what the arms are trained on and predicts the images that they are tested on, so that all of them
+can stand in one table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tlmed.audit.thumbnails import Thumbnails, halved, intensity_statistics
 from tlmed.evaluation.metrics import Floats, Integers
 
-_NUM_TREES = 200
+_NUM_TREES = 100
 _MAX_LEVELS = 30
 
 # Of (N, F) features, (N,) labels, (N,) whether to train on a row, the number of classes and a seed: (M, K)
@@ -64,23 +64,24 @@ def _held_out(
         is_test = (table["split"] == "test").to_numpy()
         yield from ((seed, -1, is_test) for seed in seeds)
         return
-    for seed, of_seed in folds.groupby("seed"):
-        fold_of_row = table["path"].map(of_seed.set_index("path")["fold"]).to_numpy()
-        yield from ((int(seed), int(fold), fold_of_row == fold) for fold in np.unique(fold_of_row))
+    for seed in np.unique(folds["seed"]).tolist():
+        of_seed = folds[folds["seed"] == seed].set_index("path")["fold"]
+        fold_of_row = of_seed.loc[table["path"]].to_numpy()
+        yield from ((seed, int(fold), fold_of_row == fold) for fold in np.unique(fold_of_row))
 
 
 def _baselines(
     table: pd.DataFrame, thumbnails: Thumbnails, is_trained: NDArray[np.bool_]
 ) -> Mapping[str, tuple[Floats, _Predict]]:
     """Features and classifier of each."""
-    small = halved(thumbnails.pixels).reshape(len(table), -1)
+    small = halved(thumbnails.pixels).reshape(len(table), -1).astype(np.float64)
     metadata = thumbnails.metadata.assign(num_images=table.groupby("unit")["path"].transform("size").to_numpy())
     return {
         "majority": (np.zeros((len(table), 0)), _by_shares),
         "metadata": (_encode(metadata, is_trained), _by_forest),
         "thumbnail-forest": (small, _by_forest),
         "thumbnail-neighbour": (small, _by_neighbour),
-        "intensity": (intensity_statistics(thumbnails.pixels), _by_forest),
+        "intensity": (intensity_statistics(thumbnails.pixels).astype(np.float64), _by_forest),
     }
 
 

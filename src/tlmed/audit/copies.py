@@ -23,7 +23,7 @@ def side_ranks(sides: pd.Series[Any]) -> pd.Series[int]:
 
 
 def pairs_of_rows(table: pd.DataFrame, copies: pd.DataFrame, side: str) -> pd.DataFrame:
-    """Return a row a pair of table rows, the most alike first.
+    """Return a row a pair of table rows, the most alike first; within a pair the earlier row first.
 
     Args:
         table: of a manifest, with `digest` and the column `side`.
@@ -45,6 +45,9 @@ def pairs_of_rows(table: pd.DataFrame, copies: pd.DataFrame, side: str) -> pd.Da
         }
     )
     pairs = copies.merge(rows.add_suffix("_1"), on="digest_1").merge(rows.add_suffix("_2"), on="digest_2")
+    is_backwards = pairs["row_1"] > pairs["row_2"]
+    exchanged = {f"{name}_{one}": f"{name}_{other}" for name in rows.columns for one, other in ("12", "21")}
+    pairs = pd.concat([pairs[~is_backwards], pairs[is_backwards].rename(columns=exchanged)], ignore_index=True)
     is_first = (pairs["rank_1"] > pairs["rank_2"]).to_numpy()
     pairs["row_behind"] = np.where(is_first, pairs["row_1"], pairs["row_2"])
     order = ["correlation", "path_1", "path_2"]

@@ -73,6 +73,25 @@ def find_near_duplicates(
     return NearDuplicates(pairs[is_copy], correlations[is_copy])
 
 
+def find_copies_between(first: NDArray[np.uint8], second: NDArray[np.uint8], *, seed: int = 0) -> NearDuplicates:
+    """Find which pictures of one set are copies of which of another, as `find_near_duplicates` does within one.
+
+    Args:
+        first, second: (N, S, S) and (M, S, S), without a file that is in both.
+        seed: of the hash.
+
+    Returns:
+        Pairs of an index of `first` and one of `second`.
+    """
+    both = np.concatenate([first, second])
+    pairs = shortlist_pairs(both, seed=seed)
+    pairs = pairs[(pairs[:, 0] < len(first)) & (pairs[:, 1] >= len(first))]
+    correlations = correlate_pairs(both, pairs)
+    # A small set beside a large one: its neighbours would be few among all pictures.
+    is_copy = correlations >= _min_correlation(pairs, correlations, min(len(first), len(second)))
+    return NearDuplicates(pairs[is_copy] - np.array([0, len(first)]), correlations[is_copy])
+
+
 def _min_correlation(pairs: Integers, correlations: Floats, num_pictures: int) -> float:
     """How alike copies must be, by how many pictures have one that is nearly alike without being a copy."""
     low, high = _RANGE_OF_NEIGHBOURS

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from tlmed.audit.copies import NO_COPIES, listed, pairs_of_rows
+from tlmed.audit.copies import NO_COPIES, listed, pairs_of_rows, side_ranks
 from tlmed.audit.findings import Finding, Severity
 from tlmed.data.manifest import Manifest
 from tlmed.errors import name_some
@@ -24,8 +24,6 @@ HOW_TO_MEND = MappingProxyType(
         "stage_overlap": "write `on_leak: drop_train` for that earlier domain (or rename ids alike by chance)",
     }
 )
-_SPLIT_RANK = MappingProxyType({"test": 0, "val": 1, "train": 2})  # of identical files the first is kept
-
 # What the target's rows are divided by: its splits, or the groups or sources that folds put on either side in turn.
 Side = Literal["split", "group", "source"]
 
@@ -133,9 +131,7 @@ class _DomainCheck:
         what = f"{_count(num_sets, 'set')} of identical files with different labels ({name_some(wrong['path'])})"
         if self._settings.duplicates == "drop":
             self._drop(wrong, "identical files with contradicting labels")
-            self._find(
-                "label_conflict", "note", f"{what}; dropped whole", wrong["path"], num_sets, sets=_sets(wrong)
-            )
+            self._find("label_conflict", "note", f"{what}; dropped whole", wrong["path"], num_sets, sets=_sets(wrong))
         else:
             self._find("label_conflict", self._gravest, what, wrong["path"], num_sets, sets=_sets(wrong))
 
@@ -167,7 +163,7 @@ class _DomainCheck:
     @staticmethod
     def _surplus(copies: pd.DataFrame) -> pd.DataFrame:
         """All but one of each set of identical files; the one that is kept is of test before val before train."""
-        ordered = copies.assign(rank=copies["split"].map(_SPLIT_RANK)).sort_values(["rank", "path"])
+        ordered = copies.assign(rank=side_ranks(copies["split"])).sort_values(["rank", "path"])
         return copies.loc[ordered.index[ordered["digest"].duplicated()]]
 
     def group_overlap(self) -> None:
@@ -189,30 +185,27 @@ class _DomainCheck:
     def near_duplicates(self, copies: pd.DataFrame) -> None:
         """Copies across sides, then those within one; pairs with different labels by themselves as well."""
         pairs = pairs_of_rows(self.table, copies, self._side)
-        differ = pairs["label_1"].notna() & (pairs["label_1"] != pairs["label_2"])
         if self._settings.duplicates == "drop":
-            self._near("label_conflict", pairs[differ], "; dropped whole", "note")
-            self._drop_pairs(pairs[differ], "row_1", "row_2", reason="near-duplicate with another label")
+            differing = pairs[_differ(pairs)]
+            self._near("label_conflict", "note", "", differing, "; dropped whole")
+            self._drop_pairs(differing, "row_1", "row_2", reason="near-duplicate with another label")
             pairs = pairs_of_rows(self.table, copies, self._side)
-            differ = pairs["label_1"] != pairs["label_1"]
-        across = pairs["side_1"] != pairs["side_2"]
+        differ, across = _differ(pairs), pairs["side_1"] != pairs["side_2"]
+        in_two, in_one = f" across {self._side}s", f" within one {self._side}"
         mends = self._settings.on_leak == "drop_train"
         done = f"; {self._mended}" if mends else ""
-        # The label of what stays is in doubt still.
-        self._near("label_conflict", pairs[differ & across], done, "warning" if mends else self._gravest)
-        self._near("label_conflict", pairs[differ & ~across], "", "warning")
-        self._near("near_duplicate", pairs[across], done, "note" if mends else self._gravest)
-        self._near("near_duplicate", pairs[~across], "", "note")
+        # Mended or not, the label of what stays is in doubt.
+        self._near("label_conflict", "warning" if mends else self._gravest, in_two, pairs[differ & across], done)
+        self._near("label_conflict", "warning", in_one, pairs[differ & ~across])
+        self._near("near_duplicate", "note" if mends else self._gravest, in_two, pairs[across], done)
+        self._near("near_duplicate", "note", in_one, pairs[~across])
         if mends:
             self._drop_pairs(pairs[across], "row_behind", reason=f"near-duplicate of an image in another {self._side}")
 
-    def _near(self, kind: str, pairs: pd.DataFrame, done: str, severity: Severity) -> None:
+    def _near(self, kind: str, severity: Severity, where: str, pairs: pd.DataFrame, done: str = "") -> None:
         if pairs.empty:
             return
         examples = name_some(f"{row.path_1} and {row.path_2}" for row in pairs.itertuples())
-        across = (pairs["side_1"] != pairs["side_2"]).all()
-        where = f"across {self._side}s" if across else f"within one {self._side}"
-        where = "" if kind == "label_conflict" and done == "; dropped whole" else f" {where}"
         labelled = " with different labels" if kind == "label_conflict" else ""
         what = f"{_count(len(pairs), 'pair')} of near-duplicates{labelled}{where} ({examples}){done}"
         paths = sorted({*pairs["path_1"], *pairs["path_2"]})
@@ -237,9 +230,13 @@ class _DomainCheck:
         rows = used[shared]
         if rows.empty:
             return
-        what = f"{_count(len(rows), 'image')} of {target.name}'s test groups, or the same as its test images "
+        what = f"{_count(len(rows), 'image')} of {target.name}'s test groups, or copies of its test images "
         what += f"({name_some(rows['path'])})"
-        details = {"target_paths": test.loc[same, "path"].tolist(), "pairs": _pairs_of_stages(test, rows, near)}
+        details = {
+            "target": target.name,
+            "target_paths": test.loc[same, "path"].tolist(),
+            "pairs": _pairs_of_stages(test, rows, near),
+        }
         if mends:
             self._drop(rows, f"of {target.name}'s test set")
             self._find("stage_overlap", "note", f"{what}; left out here", rows["path"], len(rows), **details)
@@ -273,6 +270,10 @@ class _DomainCheck:
     def _drop(self, rows: pd.DataFrame, reason: str) -> None:
         self.table = self.table.drop(index=rows.index)
         self.dropped.append(rows[["path", "label", "split"]].assign(stage=self.name, reason=reason))
+
+
+def _differ(pairs: pd.DataFrame) -> pd.Series[bool]:
+    return pairs["label_1"].notna() & (pairs["label_1"] != pairs["label_2"])
 
 
 def _sets(rows: pd.DataFrame) -> list[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,18 @@ class Thumbnails:
     metadata: pd.DataFrame
     unreadable: dict[str, str]
 
+    def take(self, positions: NDArray[np.int64]) -> Thumbnails:
+        """Those of some rows, in the order given."""
+        metadata = self.metadata.iloc[positions].reset_index(drop=True)
+        return replace(self, pixels=self.pixels[positions], metadata=metadata)
+
+
+def thumbnails_key(digests: Sequence[str], value_range: tuple[float, float] | None) -> str:
+    """Where `make_thumbnails` keeps them, under the kind `images`."""
+    form = _form(value_range).model_dump(mode="json")
+    versions = {"decoding": DECODING_VERSION, "metadata": _METADATA_VERSION}
+    return content_key({**versions, "form": form, "files": sorted(set(digests))})
+
 
 def make_thumbnails(
     files: Sequence[Path],
@@ -75,13 +87,11 @@ def make_thumbnails(
         OSError: disk full; nothing incomplete is left.
     """
     file_of = dict(sorted(zip(digests, files, strict=True)))
-    form = ImageSettings(size=THUMBNAIL_SIZE, value_range=value_range)
-    versions = {"decoding": DECODING_VERSION, "metadata": _METADATA_VERSION}
-    key = content_key({**versions, "form": form.model_dump(mode="json"), "files": list(file_of)})
+    key = thumbnails_key(digests, value_range)
     if not store.is_complete(IMAGES, key):
         with store.publish(IMAGES, key) as folder:
             if not store.is_complete(IMAGES, key):
-                _write(file_of, form, folder, num_workers)
+                _write(file_of, _form(value_range), folder, num_workers)
     return _open(store.folder(IMAGES, key), digests)
 
 
@@ -112,6 +122,10 @@ def intensity_statistics(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     steps = np.abs(np.diff(thumbnails.astype(np.int16), axis=2)).mean(axis=(1, 2))
     columns = [flat.mean(axis=1), flat.std(axis=1), *percentiles, entropy, steps]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _form(value_range: tuple[float, float] | None) -> ImageSettings:
+    return ImageSettings(size=THUMBNAIL_SIZE, value_range=value_range)
 
 
 def _write(file_of: dict[str, Path], form: ImageSettings, folder: Path, num_workers: int | None) -> None:

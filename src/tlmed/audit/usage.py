@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 from tlmed.audit.findings import Finding
-from tlmed.evaluation.auroc import auroc, auroc_covariance, auroc_interval
+from tlmed.evaluation.auroc import auroc, auroc_covariance, auroc_interval, logit_auroc_interval
 from tlmed.evaluation.intervals import Estimate
 from tlmed.evaluation.metrics import Floats
 from tlmed.evaluation.multiplicity import holm
@@ -21,10 +22,11 @@ from tlmed.evaluation.multiplicity import holm
 NUM_PERMUTATIONS = 2000
 MIN_GROUPS_OF_A_CLASS, MIN_GROUPS_OF_A_LEVEL = 10, 5
 MAX_P_VALUE = 0.05
-MIN_STRENGTH = 0.10  # of an AUROC above or below 0.5, in what a warning is about; of a rank correlation twice that
+MIN_SHIFT = 0.10  # of an AUROC from 0.5, for a warning; of a rank correlation twice that
 
 _MAX_LEVELS = 8
 _NUM_RANGES = 3
+_VALUES_AT_ONCE = 5_000_000
 _Measure = Literal["AUROC", "Spearman"]
 
 
@@ -45,9 +47,9 @@ class Following:
     p_value: float
 
     @property
-    def strength(self) -> float:
-        """How far from knowing nothing, on the scale of the AUROC."""
-        return abs(self.value - 0.5) if self.measure == "AUROC" else abs(self.value) / 2
+    def shift(self) -> float:
+        """From knowing nothing, on the scale of the AUROC; above 0 the score rises with the variable."""
+        return self.value - 0.5 if self.measure == "AUROC" else self.value / 2
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,14 @@ def score_follows(units: pd.DataFrame, variable: pd.Series[Any], *, seed: int = 
         ranks = _centred(rankdata(groups["p_positive"].to_numpy()))
         scale = _scale(ranks, weights, values, is_level=is_level)
         by_class[str(label)] = float(ranks @ weights * scale)
-        shuffled = generator.permuted(np.tile(weights, (NUM_PERMUTATIONS, 1)), axis=1)
-        permuted += shuffled @ ranks * scale
+        permuted += _permuted_products(weights, ranks, generator) * scale
     if not by_class:
         return None
     value, by_chance = float(np.mean(list(by_class.values()))), permuted / len(by_class)
     p_value = float((1 + (np.abs(by_chance) >= abs(value) - 1e-12).sum()) / (1 + NUM_PERMUTATIONS))
     chance = 0.5 if is_level else 0.0
-    of_class = {label: chance + one for label, one in by_class.items()}
-    return Following("AUROC" if is_level else "Spearman", chance + value, of_class, p_value)
+    around = {label: chance + one for label, one in by_class.items()}
+    return Following("AUROC" if is_level else "Spearman", chance + value, around, p_value)
 
 
 def check_usage(
@@ -117,8 +118,8 @@ def check_usage(
     """Say for each arm which variables its score follows, and how well it does where such a variable is held fixed.
 
     A `warning` is a variable that tells the class in test (AUROC of 0.60 or more, or 0.40 or less), that the score
-    follows as strongly within the classes, and whose p-value, adjusted (Holm) for the arm's variables, is below 0.05.
-    Sicker patients may also have other files, so it is a reason to look, no proof.
+    follows as strongly within the classes and the same way, and whose p-value, adjusted (Holm) for the arm's variables,
+    is below 0.05. Sicker patients may also have other files, so it is a reason to look, no proof.
 
     The score of several seeds is the mean of the ranks that they give; with folds these are ranks within the fold.
 
@@ -149,7 +150,8 @@ def _finding(
     )
     scores["is_positive"] = scores["label"].isin(positive)
     units = scores.drop_duplicates("unit").set_index("unit")
-    ranks = scores.groupby(["seed", "fold"])["p_positive"].rank(pct=True)
+    of_fold = scores.groupby(["seed", "fold"])["p_positive"]
+    ranks = (of_fold.rank() - 0.5) / of_fold.transform("size")
     units["p_positive"] = ranks.groupby(scores["unit"]).mean().loc[units.index]
     told = []
     for variable in variables:
@@ -160,19 +162,22 @@ def _finding(
         what = f"too few groups to say whether the score follows a variable: {MIN_GROUPS_OF_A_CLASS} of a class needed"
         return Finding("shortcut_usage", "note", f"arm {arm!r}: {what}", details={"arm": arm, "variables": []})
     adjusted = holm([following.p_value for _, following, _ in told]).tolist()
-    described = [
-        {
-            "variable": variable.name,
-            **asdict(following),
-            "p_value_holm": p_value,
-            "auroc_of_variable": tells,
-            "follows": _is_followed(following, p_value),
-            "is_shortcut": _is_followed(following, p_value) and abs(tells - 0.5) >= MIN_STRENGTH,
-            "matched": _matched(scores, units, variable),
-        }
-        for (variable, following, tells), p_value in zip(told, adjusted, strict=True)
-    ]
-    described.sort(key=lambda one: (not one["is_shortcut"], not one["follows"], one["p_value_holm"], one["p_value"]))
+    described = []
+    for (variable, following, tells), p_value in zip(told, adjusted, strict=True):
+        is_followed = p_value < MAX_P_VALUE and abs(following.shift) >= MIN_SHIFT
+        described.append(
+            {
+                "variable": variable.name,
+                **asdict(following),
+                "p_value_holm": p_value,
+                "auroc_of_variable": tells,
+                "is_followed": is_followed,
+                "is_shortcut": is_followed and abs(tells - 0.5) >= MIN_SHIFT and (tells > 0.5) == (following.shift > 0),
+                "matched": _matched(scores, units, variable),
+                "shift": following.shift,
+            }
+        )
+    described.sort(key=lambda one: (not one["is_shortcut"], not one["is_followed"], one["p_value"], -abs(one["shift"])))
     overall = _auroc_within_folds(scores)
     return Finding(
         "shortcut_usage",
@@ -185,11 +190,18 @@ def _finding(
 
 def _sentence(described: Sequence[dict[str, Any]], overall: Estimate, unit: str) -> str:
     first = described[0]
+    higher = "higher" if first["shift"] > 0 else "lower"
+    what = f"{higher} {'where' if first['measure'] == 'AUROC' else 'the larger'} {first['variable']}"
     said = f"{first['measure']} {first['value']:.2f}, p {first['p_value_holm']:.2g} adjusted for {len(described)}"
-    if not first["follows"]:
-        return f"within the classes the score follows none of {len(described)} variables (nearest {first['variable']}: {said})"
-    weight = "" if first["is_shortcut"] else ", which does not tell the class here"
-    text = f"within the classes the score follows {first['variable']} ({said}){weight}"
+    if not first["is_followed"]:
+        return f"within the classes the score follows none of {len(described)} variables (most: {what}; {said})"
+    if first["is_shortcut"]:
+        way = "the same way as the class"
+    elif abs(first["auroc_of_variable"] - 0.5) < MIN_SHIFT:
+        way = "which hardly tells the class here"
+    else:
+        way = "against the class, which does not flatter the result"
+    text = f"within the classes the score is {what}, {way} ({said} variables)"
     if first["matched"] is None:
         return f"{text}; no part of the {unit}s that is alike in it holds {MIN_GROUPS_OF_A_CLASS} groups of each class"
     matched = first["matched"]
@@ -199,10 +211,6 @@ def _sentence(described: Sequence[dict[str, Any]], overall: Estimate, unit: str)
 def _written(estimate: dict[str, float | None]) -> str:
     limits = "" if estimate["low"] is None else f" ({estimate['low']:.3f} to {estimate['high']:.3f})"
     return f"{estimate['value']:.3f}{limits}"
-
-
-def _is_followed(following: Following, p_value: float) -> bool:
-    return p_value < MAX_P_VALUE and following.strength >= MIN_STRENGTH
 
 
 def _tells_class(units: pd.DataFrame, variable: _Variable) -> float:
@@ -221,7 +229,7 @@ def _matched(scores: pd.DataFrame, units: pd.DataFrame, variable: _Variable) -> 
         edges = np.unique(np.quantile(values.dropna(), np.linspace(0, 1, _NUM_RANGES + 1)))
         parts = {
             f"{variable.name} is {low:.4g} to {high:.4g}": (values >= low) & (values <= high)
-            for low, high in zip(edges[:-1], edges[1:], strict=True)
+            for low, high in itertools.pairwise(edges)
         }
     num_groups = {where: _fewest_groups(units[chosen]) for where, chosen in parts.items()}
     where = max(num_groups, key=lambda name: num_groups[name])
@@ -263,13 +271,21 @@ def _of_one_seed(scores: pd.DataFrame) -> Estimate:
     variance = sum(float(part.covariance[0, 0]) for part in parts) / len(parts) ** 2
     if not 0 < value < 1 or variance <= 0:
         return Estimate(value, None, None)
-    centre, half = math.log(value / (1 - value)), norm.ppf(0.975) * math.sqrt(variance) / (value * (1 - value))
-    low, high = (1 / (1 + math.exp(-limit)) for limit in (centre - half, centre + half))
-    return Estimate(value, low, high)
+    return logit_auroc_interval(value, variance, degrees_of_freedom=math.inf)
 
 
 def _columns(scores: pd.DataFrame) -> tuple[NDArray[np.bool_], Floats, NDArray[Any]]:
     return scores["is_positive"].to_numpy(), scores["p_positive"].to_numpy(), scores["group"].to_numpy()
+
+
+def _permuted_products(weights: Floats, ranks: Floats, generator: np.random.Generator) -> Floats:
+    """(R,) products of the ranks with the weights in random order, a bounded number of orders at a time."""
+    step = max(1, _VALUES_AT_ONCE // len(weights))
+    parts = [
+        generator.permuted(np.tile(weights, (min(step, NUM_PERMUTATIONS - start), 1)), axis=1) @ ranks
+        for start in range(0, NUM_PERMUTATIONS, step)
+    ]
+    return np.concatenate(parts)
 
 
 def _can_tell(values: NDArray[Any], *, is_level: bool) -> bool:
@@ -301,8 +317,15 @@ def _variables(metadata: pd.DataFrame, unit_of_path: pd.Series[Any]) -> list[_Va
             variables.append(_Variable(column, column, numbers.groupby(unit_of_path).mean()))
             continue
         texts = metadata[column].astype("string").fillna("(none)")
-        of_unit = texts.groupby(unit_of_path).agg(lambda values: values.mode().iloc[0])
+        of_unit = _commonest(texts, unit_of_path)
         levels = of_unit.value_counts().index[:_MAX_LEVELS]
         for level in levels[: 1 if len(levels) == 2 else None]:
             variables.append(_Variable(f"{column} = {level}", column, (of_unit == level).astype(bool)))
     return variables
+
+
+def _commonest(texts: pd.Series[Any], unit_of_path: pd.Series[Any]) -> pd.Series[Any]:
+    """The text of most images of each unit; of equally many the first in the alphabet."""
+    counts = texts.to_frame("text").assign(unit=unit_of_path).value_counts(sort=False).rename("count").reset_index()
+    counts = counts.sort_values(["count", "text"], ascending=[False, True]).drop_duplicates("unit")
+    return counts.set_index("unit")["text"]

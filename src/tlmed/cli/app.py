@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tlmed.cli.audit import audit
 from tlmed.cli.clean import clean
 from tlmed.cli.demo import demo
 from tlmed.cli.evaluate import evaluate
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for _verb in (demo, init, run, predict, evaluate, clean):
+for _verb in (demo, init, run, audit, predict, evaluate, clean):
     app.command()(_verb)
 app.add_typer(weights_app, name="weights")
 

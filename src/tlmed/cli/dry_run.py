@@ -17,7 +17,7 @@ def show_plan(
 
     from tlmed.cli.screen import print_json
     from tlmed.experiment import plan_run
-    from tlmed.report.plan_view import count_rows, count_table, plan_tree
+    from tlmed.report.plan_view import count_rows, count_table, design_sentences, plan_tree
     from tlmed.runtime.progress import format_seconds
     from tlmed.transfer.estimate import TimeEstimate, estimate_seconds, total
     from tlmed.transfer.plan import STAGES, ChainPlan
@@ -44,7 +44,8 @@ def show_plan(
             }
             for key, task in tasks.items()
         ]
-        print_json({"tasks": rows, "counts": count_rows(domains), "seconds": seconds})
+        design = design_sentences(recipe, planned.domains[recipe.target.name])
+        print_json({"tasks": rows, "counts": count_rows(domains), "seconds": seconds, "design": design})
         return
     console = Console()
     console.print(count_table(domains))
@@ -54,6 +55,8 @@ def show_plan(
             f"Before these, {len(planned.inner.tasks)} inner trainings choose settings within each training set; the "
             "plan shows the recipe's own settings."
         )
+    for sentence in design_sentences(recipe, planned.domains[recipe.target.name]):
+        console.print(sentence, style="yellow" if sentence.startswith("Warning") else None, highlight=False)
     left = "unknown" if seconds is None else f"about {format_seconds(seconds)}"
     console.print(
         f"{len(missing)} of {len(estimates)} stages to train; time to train them: {left}. Nothing was trained."

@@ -62,11 +62,14 @@ def evaluate(
 ) -> None:
     """Measure a classifier on labelled cases: its bundle on images, or predictions of any tool.
 
-    A table needs a column p_CLASS for each class, `label`, and `unit` or `path`; and `group` or `patient`, here or in
-    DATA, for honest intervals. With a column `split`, figures are those of its test rows, and val rows serve --aim and
-    --assure. With a column `fold` the rows are taken as out-of-fold. Three mistakes leave no trace in a table: scores
-    of several folds without a `fold` column, a best epoch or threshold that was picked on these cases, and images that
-    the model was trained on.
+    A table needs a column p_CLASS for each class, label, and unit or path; and,
+    here or in DATA, group or patient, without which intervals may be too narrow.
+    With a column split, figures are those of its test rows, and val rows serve
+    --aim and --assure. With a column fold, rows are taken as out-of-fold.
+
+    Three mistakes leave no trace in a table: scores of several folds without a
+    column fold, a best epoch or threshold that was picked on these cases, and
+    cases that the model was trained on.
     """
     from tlmed.cli.screen import show_log
     from tlmed.errors import InputError
@@ -148,8 +151,7 @@ def _predict(
 
     manifest = read_manifest(data, group=asked["group"], unit=asked["unit"] or "image")
     bundle = Bundle.load(source)
-    stated = bundle.card["positive"]
-    positive = (stated,) if isinstance(stated, str) else tuple(stated or ())
+    positive = bundle.rule.positive
     if question.positive and positive and set(question.positive) != set(positive):
         raise InputError(
             f"--positive: the bundle's calibration and thresholds are about {', '.join(positive)}; leave it out."
@@ -159,9 +161,12 @@ def _predict(
     lost = unreadable[~unreadable["unit"].isin(cases.table["unit"])].drop_duplicates("unit")
     left_out = pd.concat([cases.left_out, lost[["unit", "label", "reason"]]], ignore_index=True)
     points = tuple(
-        (point["threshold"], f"The bundle's own, unchanged: {point['kind']} {point['of']} {point['target']:g}.")
-        for point in bundle.card["operating_points"]
-        if point["threshold"] is not None
+        (
+            chosen.point.threshold,
+            f"The bundle's own, unchanged: to {chosen.settings.kind} {chosen.settings.of} {chosen.settings.target:g}.",
+        )
+        for chosen in bundle.rule.points
+        if chosen.point is not None
     )
     drift = compare_with_training(bundle, manifest, predictions["path"])
     question = replace(question, positive=question.positive or positive, delivered=points)

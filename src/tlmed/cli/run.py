@@ -71,11 +71,14 @@ def print_result(result: RunResult) -> None:
     """Print the results table and where everything lies."""
     from rich.console import Console
 
+    from tlmed.report.run_summary import summary_sentences
     from tlmed.report.tables import results_table
 
     console = Console()
     console.print(results_table(result.metrics))
     console.print(result.metrics["interval"], style="dim")
+    for sentence in summary_sentences(result.metrics):
+        console.print(sentence, style="yellow" if sentence.startswith("Warning") else None, highlight=False)
     what = "Pictures, tables and the bundle" if (result.folder / "bundle").exists() else "Pictures and tables"
     console.print(f"{what}: {result.folder}", soft_wrap=True)
     console.print("Research use only, not a medical device.")

@@ -29,7 +29,9 @@ def permute_labels(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return table.assign(label=labels)
 
 
-def _drawn(labels: NDArray[np.object_], together: NDArray[np.int64], generator: np.random.Generator) -> NDArray[object]:
+def _drawn(
+    labels: NDArray[np.object_], together: NDArray[np.int64], generator: np.random.Generator
+) -> NDArray[np.object_]:
     """(N,) labels, one for all rows that stay together."""
     classes, left = np.unique(labels.astype(str), return_counts=True)
     block_of_row, sizes = np.unique(together, return_inverse=True, return_counts=True)[1:]

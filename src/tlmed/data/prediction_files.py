@@ -55,16 +55,11 @@ def _read_text(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: no such file; check the path.")
     is_parquet = path.suffix.lower() == ".parquet"
     try:
-        if is_parquet:
-            table = pd.read_parquet(path).astype("string").astype(object)
-        else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], skip_blank_lines=False)
+        table = pd.read_parquet(path).astype("string").astype(object) if is_parquet else _read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ArrowException) as error:
         what = "Parquet" if is_parquet else "CSV table in UTF-8"
         raise InputError(f"{path}: not a {what} ({' '.join(str(error).split())}).") from error
     table.columns = table.columns.astype(str).str.strip()
-    if len(table.columns) == 1 and any(mark in table.columns[0] for mark in ";\t"):
-        raise InputError(f"{path}: the columns are not separated by commas; save the table as comma-separated values.")
     if table.columns.has_duplicates:
         raise InputError(
             f"{path}: two columns are called {table.columns[table.columns.duplicated()][0]!r}; rename one."
@@ -73,6 +68,18 @@ def _read_text(path: Path) -> pd.DataFrame:
     if table.empty:
         raise InputError(f"{path}: no rows below the header.")
     return table.astype(object).where(table.notna(), None)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with path.open(encoding="utf-8") as stream:
+        header = stream.readline()
+    if "," not in header and (";" in header or "\t" in header):
+        raise InputError(f"{path}: the columns are not separated by commas; save the table as comma-separated values.")
+    # The header is read as a row: pandas would rename the second of two columns of one name, and take the first column
+    # for an index where rows are longer than the header.
+    rows = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, na_values=[""], skip_blank_lines=False)
+    table = rows.iloc[1:].set_axis(rows.iloc[0].fillna("").tolist(), axis="columns")
+    return table.set_axis(table.index - 1, axis="index")
 
 
 def _numbers(table: pd.DataFrame, name: str, path: Path) -> pd.Series[float]:

@@ -25,16 +25,14 @@ from tlmed.evaluation.threshold_choice import (
     Target,
     chosen_threshold,
     default_threshold,
-    score_units,
     stated_threshold,
+    with_scores,
 )
 
 AT_THRESHOLD = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "macro_f1", "mcc")
 _OF_A_FURTHER_POINT = ("sensitivity", "specificity", "ppv", "npv")
 _ARM = "model"
-_IMAGE_LEVEL = (
-    "Groups are unknown: figures are image-level; leakage cannot be excluded, and intervals may be too narrow."
-)
+_IMAGE_LEVEL = "Groups are unknown: image-level; leakage cannot be excluded."
 _OUT_OF_FOLD = (
     "Out-of-fold: every score is that of a model which was not trained on the case. Scores of different folds are no "
     "one model's, so AUROC is computed within folds and averaged; figures are about the way of training, not one model."
@@ -110,6 +108,8 @@ def assess(cases: Cases, question: Question) -> Assessment:
     )
     units = _with_columns(aggregate_units(table), cases.test, question.subgroups)
     metrics |= {
+        # Images within a unit have no threshold of their own.
+        "by_unit": {cases.unit: metrics["arms"]},
         "notes": _notes(cases),
         "excluded": count_exclusions(cases.left_out),
         "threshold": None,
@@ -119,7 +119,7 @@ def assess(cases: Cases, question: Question) -> Assessment:
         "recalibration": None,
     }
     if positive:
-        units = score_units(units, positive)
+        units = with_scores(units, positive)
         units = _add_decisions(metrics, units, cases, question, positive)
         _add_details(metrics, units, cases, question)
     elif question.threshold is not None or question.target or question.subgroups or question.recalibrate:
@@ -165,7 +165,7 @@ def _thresholds(
         return [stated_threshold(units, question.threshold, _STATED)]
     if question.target is not None:
         val = cases.table[cases.table["split"] == "val"] if "split" in cases.table else cases.table.iloc[:0]
-        val_units = val if val.empty else score_units(aggregate_units(_without_metadata(val)), positive)
+        val_units = val if val.empty else with_scores(aggregate_units(_without_metadata(val)), positive)
         return [chosen_threshold(units, val_units, question.target)]
     if question.delivered:
         return [stated_threshold(units, value, origin) for value, origin in question.delivered]
@@ -184,9 +184,7 @@ def _add_decisions(
         measured = _measure_calls(units, called, cases, question)
         at_threshold = {name: measured["arms"][_ARM][name] for name in AT_THRESHOLD}
         metrics["arms"][arm] = {**metrics["arms"][arm], **at_threshold}
-        metrics["undefined"] = _undefined(metrics["undefined"], measured["undefined"], arm)
-        # Images were decided at 0.5, which is not the threshold of a unit.
-        metrics["by_unit"] = {cases.unit: metrics["arms"]}
+        metrics["undefined"] = [f"{arm}/{name}" for name, cell in metrics["arms"][arm].items() if cell["value"] is None]
     for point in further:
         cells = _measure_calls(units, point.calls(units), cases, question)["arms"][_ARM]
         metrics["operating_points"].append(point.to_json() | {name: cells[name] for name in _OF_A_FURTHER_POINT})
@@ -194,23 +192,15 @@ def _add_decisions(
 
 
 def _measure_calls(units: pd.DataFrame, called: np.ndarray, cases: Cases, question: Question) -> dict[str, Any]:
-    """Figures of decisions, with the intervals that fit the design: as probabilities of 0 and 1."""
+    """Figures of decisions, with the intervals that fit the design: as probabilities on either side of a half."""
     return evaluate_predictions(
-        two_classes(units, called.astype(np.float64)),
+        two_classes(units, np.where(called, 0.75, 0.25)),
         positive="positive",
         unit=cases.unit,
         groups_known=cases.groups_known,
         sampling=question.sampling,
         prevalence=question.prevalence,
     )
-
-
-def _undefined(before: list[str], at_threshold: list[str], arm: str) -> list[str]:
-    def is_of_decision(entry: str) -> bool:
-        return entry.partition("/")[2].partition(":")[0] in AT_THRESHOLD
-
-    kept = [entry for entry in before if not is_of_decision(entry)]
-    return kept + [f"{arm}/{entry.partition('/')[2]}" for entry in at_threshold if is_of_decision(entry)]
 
 
 def _add_details(metrics: dict[str, Any], units: pd.DataFrame, cases: Cases, question: Question) -> None:
@@ -227,9 +217,5 @@ def _add_details(metrics: dict[str, Any], units: pd.DataFrame, cases: Cases, que
         metrics["subgroups"] = measure_subgroups(units, question.subgroups)
     if question.recalibrate:
         metrics["recalibration"] = recalibrate_locally(
-            units,
-            unit=cases.unit,
-            groups_known=cases.groups_known,
-            sampling=question.sampling,
-            prevalence=question.prevalence,
+            units, unit=cases.unit, groups_known=cases.groups_known, sampling=question.sampling
         )

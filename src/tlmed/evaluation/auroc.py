@@ -99,6 +99,26 @@ def auroc_intervals(
     ]
 
 
+def logit_auroc_interval(value: float, variance: float, *, degrees_of_freedom: float, level: float = 0.95) -> Estimate:
+    """Return the interval of an AUROC, or a mean of several, from its variance: symmetric on the logit scale.
+
+    Args:
+        value: above 0 and below 1.
+        variance: above 0.
+        degrees_of_freedom: of the variance, for Student's t.
+        level: of confidence.
+
+    Raises:
+        ValueError: a value, variance or level out of its range.
+
+    Source: Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2.
+    """
+    check_level(level)
+    if not (0 < value < 1 and variance > 0):
+        raise ValueError(f"an AUROC of {value:g} with a variance of {variance:g} has no interval on the logit scale")
+    return _logit_interval(value, float(t.ppf((1 + level) / 2, degrees_of_freedom)) * math.sqrt(variance))
+
+
 def auroc_covariance(is_positive: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> AurocCovariance:
     """Return the AUROCs of K scores of the same units and their covariance, in O(K N log N).
 

@@ -8,15 +8,18 @@ scores did train on the fold, as in every cross-fitting that does not train fold
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tlmed.evaluation.array_checks import Booleans
+from tlmed.evaluation.array_checks import Booleans, group_index
 from tlmed.evaluation.calibration import CALIBRATION_METRICS
+from tlmed.evaluation.calibration_intervals import interval_of_linearised, linearise_calibration
 from tlmed.evaluation.decision_rule import DecisionRule
+from tlmed.evaluation.figure_cells import NO_VARIATION, Cell, Conditions, Part, too_few_groups
+from tlmed.evaluation.fixed_test import estimate_composites
 from tlmed.evaluation.held_out_fit import (
     Calibration,
     ScoredUnits,
@@ -27,14 +30,13 @@ from tlmed.evaluation.held_out_fit import (
     held_out_rows,
     is_disease,
 )
-from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS, bootstrap_by_group
-from tlmed.evaluation.metrics import Floats, Metric, Scored, brier
+from tlmed.evaluation.metrics import Floats, Integers, Scored
 from tlmed.evaluation.one_class import score_one_class
-from tlmed.evaluation.prevalence import Sampling, metrics_at_prevalence, prevalence_note
-from tlmed.evaluation.proportions import clustered_wilson_limits
+from tlmed.evaluation.prevalence import Sampling, weights_at_prevalence
+from tlmed.evaluation.shares import estimate_share
 from tlmed.recipe.protocol import OperatingPointSettings
 
-_NO_SLOPE = "the probabilities part the classes perfectly, so no slope fits best"
+_ACROSS_FOLDS = ", cross-fitted over folds, approximate"
 
 
 def measure_calibrated(
@@ -55,14 +57,15 @@ def measure_calibrated(
         calibration: see `fit_held_out`.
         operating_points: thresholds to choose.
         sampling: how the cases came together.
-        prevalence: of disease where the model is to be used: probabilities are shifted and test is weighted to it.
+        prevalence: of disease where the model is to be used: unless sampling was consecutive, probabilities are shifted
+            and test is weighted to it.
 
     Returns:
-        Two keys for `metrics.json`. `calibrated`: {ARM: {method, fitted_on, num_units (of the smallest fit),
-        calibrated_to (its prevalence), at_prevalence, notes, interval, metrics {METRIC: {value, low, high, note?}}}},
-        no metrics where nothing was calibrated. `operating_points`: {ARM: a list with kind, of, target, refused, fits
-        (by seed and fold: threshold, and what it came to where it was chosen), sensitivity and specificity on test
-        {value, low, high, numerators (one a seed), denominator, method, too_few?}}.
+        Two keys for `metrics.json`; cells are those of `figure_cells.Cell`. `calibrated`: {ARM: {method, fitted_on,
+        num_units (of the smallest fit), calibrated_to (its prevalence), at_prevalence, notes, values_are, metrics
+        {METRIC: cell}}}, no metrics where nothing was calibrated. `operating_points`: {ARM: a list with kind, of,
+        target, refused, fits (by seed and fold: threshold, and what it came to where it was chosen), and unless refused
+        sensitivity and specificity on test: a cell with numerators, one a seed, and denominator}}.
 
     Raises:
         InputError: no val rows and no folds, so that only test would be left to choose on; `positive` is missing or no
@@ -98,8 +101,18 @@ class _Applied:
 
     @property
     def any_rule(self) -> DecisionRule:
-        """One of them, for the classes that all share."""
+        """One of them, for what all share."""
         return next(iter(self.rules.values()))
+
+    @property
+    def is_cross_fitted(self) -> bool:
+        """Whether the rules are those of folds."""
+        return self.any_rule.fitted_on == "out-of-fold"
+
+    @property
+    def groups(self) -> Integers:
+        """(N,) the group of each unit, 0, 1, ..."""
+        return group_index(self.units.groups, len(self.units.groups))
 
     @property
     def is_positive(self) -> Booleans:
@@ -145,7 +158,8 @@ def _describe_calibration(seeds: Sequence[_Applied], sampling: Sampling, prevale
     smallest = min(rules, key=lambda rule: rule.num_units)
     is_calibrated = any(rule.map is not None for rule in rules)
     # Where a fold was not calibrated, there is no prevalence to shift from.
-    at = prevalence if all(rule.prevalence is not None for rule in rules) else None
+    can_shift = sampling != "consecutive" and all(rule.prevalence is not None for rule in rules)
+    at = prevalence if can_shift else None
     return {
         "method": ", ".join(sorted({rule.method for rule in rules})),
         "fitted_on": smallest.fitted_on,
@@ -153,7 +167,7 @@ def _describe_calibration(seeds: Sequence[_Applied], sampling: Sampling, prevale
         "calibrated_to": smallest.prevalence,
         "at_prevalence": at,
         "notes": sorted({rule.note for rule in rules if rule.note is not None}),
-        "interval": _covered(seeds),
+        "values_are": _values_are(seeds),
         "metrics": _calibration_metrics(seeds, sampling, at) if is_calibrated else {},
     }
 
@@ -161,17 +175,42 @@ def _describe_calibration(seeds: Sequence[_Applied], sampling: Sampling, prevale
 def _calibration_metrics(
     seeds: Sequence[_Applied], sampling: Sampling, prevalence: float | None
 ) -> dict[str, dict[str, Any]]:
-    has_positive = bool(seeds[0].any_rule.positive)
-    metrics: dict[str, Metric] = {**(CALIBRATION_METRICS if has_positive else {}), "brier": brier}
+    rule, groups = seeds[0].any_rule, seeds[0].groups
+    others = [name for name in rule.classes if name not in rule.positive]
+    of_two = (" or ".join(others), " or ".join(rule.positive))
+    conditions = Conditions(of_two if rule.positive else rule.classes, sampling, prevalence)
+    parts = [Part(f"seed {applied.seed}", _scored(applied, prevalence)) for applied in seeds]
+    too_few = too_few_groups(parts[0].scored, groups, conditions.classes)
+    remark = _ACROSS_FOLDS if seeds[0].is_cross_fitted else ""
+    cells: dict[str, Cell] = {}
+    if rule.positive:
+        cells |= _slope_and_intercepts([part.scored for part in parts], groups, prevalence, too_few, remark)
+    cells |= estimate_composites({"brier": conditions.metrics["brier"]}, parts, groups, too_few, remark=remark)
+    told = {name: conditions.completed(name, cell, parts) for name, cell in cells.items()}
+    # These are figures of shifted probabilities, as what stands beside uncalibrated ones could not say.
+    shifted = f"at a prevalence of {prevalence:g}, probabilities shifted to it" if prevalence is not None else None
+    return {
+        name: (replace(cell, note=shifted) if conditions.is_reweighted(name) else cell).as_json()
+        for name, cell in told.items()
+    }
+
+
+def _slope_and_intercepts(
+    of_seeds: Sequence[Scored], groups: Integers, prevalence: float | None, too_few: str | None, remark: str
+) -> dict[str, Cell]:
+    weights = np.ones((1, len(groups)))
     if prevalence is not None:
-        metrics = metrics_at_prevalence(metrics, prevalence)
-    estimates = bootstrap_by_group(metrics, [_scored(one, prevalence) for one in seeds], seeds[0].units.groups)
-    cells: dict[str, dict[str, Any]] = {}
-    for name, estimate in estimates.items():
-        note = prevalence_note(name, sampling, reweighted=prevalence is not None)
-        if estimate.value is None:
-            note = _NO_SLOPE
-        cells[name] = {**asdict(estimate), **({"note": note} if note is not None else {})}
+        weights = weights_at_prevalence(of_seeds[0], weights, prevalence)
+    linearised = [linearise_calibration(scored, groups, weights[0]) for scored in of_seeds]
+    cells = {}
+    for name in CALIBRATION_METRICS:
+        estimate = interval_of_linearised([of_seed[name] for of_seed in linearised])
+        if estimate.value is None or too_few is not None:
+            cells[name] = Cell(estimate.value, too_few=too_few)
+        elif estimate.low is None:
+            cells[name] = Cell(estimate.value, no_interval=NO_VARIATION)
+        else:
+            cells[name] = Cell(estimate.value, estimate.low, estimate.high, f"delta method by group{remark}")
     return cells
 
 
@@ -196,21 +235,21 @@ def _describe_point(settings: OperatingPointSettings, index: int, seeds: Sequenc
     ]
     refused = next((fit for fit in fits if fit["refused"] is not None), None)
     asked = settings.model_dump(mode="json")
-    told = {
+    told: dict[str, Any] = {
         **asked,
         "refused": None if refused is None else _refusal(refused),
         "fits": [{name: value for name, value in fit.items() if name not in {*asked, "refused"}} for fit in fits],
     }
     if refused is not None:
         return told
-    called = np.stack([applied.decide(index) for applied in seeds])
-    is_positive, groups = seeds[0].is_positive, seeds[0].units.groups
-    method = f"clustered Wilson, 95 %. {_covered(seeds)}"
-    return {
-        **told,
-        "sensitivity": {**_share(called[:, is_positive], groups[is_positive], "positive"), "method": method},
-        "specificity": {**_share(~called[:, ~is_positive], groups[~is_positive], "negative"), "method": method},
-    }
+    is_positive, called = seeds[0].is_positive, [applied.decide(index) for applied in seeds]
+    decided = [score_one_class(is_positive, one.astype(np.float64)) for one in called]
+    for name, wanted in (("sensitivity", True), ("specificity", False)):
+        cell = estimate_share(name, decided, seeds[0].groups, None, out_of_fold=seeds[0].is_cross_fitted)
+        of_class = is_positive == wanted
+        right = [int((one[of_class] == wanted).sum()) for one in called]
+        told[name] = {**cell.as_json(), "numerators": right, "denominator": int(of_class.sum())}
+    return told
 
 
 def _refusal(fit: dict[str, Any]) -> str:
@@ -218,32 +257,7 @@ def _refusal(fit: dict[str, Any]) -> str:
     return f"seed {fit['seed']}{where}: {fit['refused']}"
 
 
-def _share(right: Booleans, groups: np.ndarray, name: str) -> dict[str, Any]:
-    """(S, N) right decisions of S seeds on N units of one class -> their mean share, its interval, and counts."""
-    _, group_of_unit = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(group_of_unit).astype(np.float64)
-    cell: dict[str, Any] = {
-        "value": float(right.mean()),
-        "low": None,
-        "high": None,
-        "numerators": right.sum(axis=1).tolist(),
-        "denominator": right.shape[1],
-    }
-    if len(sizes) < MIN_GROUPS_IN_A_CLASS:
-        too_few = f"{len(sizes)} groups have {name} units; an interval needs {MIN_GROUPS_IN_A_CLASS}"
-        return {**cell, "too_few": too_few}
-    counts = np.bincount(group_of_unit, weights=right.mean(axis=0)).astype(np.float64)
-    low, high = clustered_wilson_limits(counts[None, :], sizes)
-    return {**cell, "low": float(low[0]), "high": float(high[0])}
-
-
-def _covered(seeds: Sequence[_Applied]) -> str:
-    """What a value is the mean of, and what its interval leaves out."""
-    if seeds[0].any_rule.fitted_on == "out-of-fold":
-        return (
-            f"Cross-fitted over {len(seeds[0].rules)} folds, mean over {len(seeds)} repeats; intervals are "
-            "approximate, for folds share their training data."
-        )
-    if len(seeds) > 1:
-        return f"Mean over {len(seeds)} seeds."
-    return "One seed: intervals cover the choice of cases, not the chance of training."
+def _values_are(seeds: Sequence[_Applied]) -> str:
+    if seeds[0].is_cross_fitted:
+        return f"cross-fitted over {len(seeds[0].rules)} folds, means over {len(seeds)} repeats"
+    return f"means over {len(seeds)} seeds" if len(seeds) > 1 else "of one seed"

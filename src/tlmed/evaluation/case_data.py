@@ -105,8 +105,8 @@ def _one_classifier(predictions: pd.DataFrame, arm: str | None, seed: int | None
             table = table[values == wanted]
         elif name == "arm" and len(known) > 1:
             raise InputError(
-                f"the predictions are of {len(known)} arms ({name_some(known)}), and one is evaluated at a time; "
-                "say which by --arm."
+                f"the predictions are of {len(known)} arms ({', '.join(known)}), and one is evaluated at a time; say "
+                "which by --arm."
             )
     return table.reset_index(drop=True)
 
@@ -133,17 +133,19 @@ def _join(
             f"{len(unmatched)} {ours}s of the predictions are not in the column {theirs!r} of DATA "
             f"({name_some(unmatched)}); add those cases there, or leave their predictions out."
         )
-    wanted = ["label", "split", unit, group, *GROUP_COLUMNS, *columns]
-    added = [name for name in dict.fromkeys(wanted) if name in data and name != theirs]
-    known = data.groupby(theirs, sort=False)[added]
+    by_default = next((name for name in GROUP_COLUMNS if name in table or name in data), None)
+    wanted = ["label", "split", unit, group or by_default, *columns]
+    added = [str(name) for name in dict.fromkeys(wanted) if name in data and name != theirs]
+    known = data.groupby(theirs, sort=False)
     for name in added:
         several = known[name].nunique(dropna=False) > 1
         if several.any():
-            raise InputError(f"DATA: {theirs} {several.idxmax()!r} has rows of several {name}s; it must be the same.")
-    cases = known.first()
+            raise InputError(f"DATA: {theirs} {several.idxmax()!r} has rows with several values of {name!r}; give one.")
+    cases = known[added].first()
     _check_same_labels(table, cases, ours)
     new = [name for name in added if name not in table or (name == "label" and table[name].isna().all())]
     joined = table.drop(columns=[name for name in new if name in table]).join(cases[new], on=ours)
+    joined = joined if theirs in joined else joined.assign(**{theirs: joined[ours]})
     absent = cases[~cases.index.isin(table[ours])]
     if "split" in cases:
         measured = set(joined["split"]) if "split" in joined else {"test"}
@@ -171,7 +173,7 @@ def _check_same_labels(table: pd.DataFrame, cases: pd.DataFrame, key: str) -> No
     theirs = table[key].map(cases["label"])
     wrong = table["label"].notna() & theirs.notna() & (table["label"] != theirs)
     if wrong.any():
-        first = wrong.idxmax()
+        first = wrong.index[wrong][0]
         raise InputError(
             f"{int(wrong.sum())} rows have another label in DATA, first {table[key][first]} "
             f"({table['label'][first]!r} in the predictions, {theirs[first]!r} in DATA); correct one of them."

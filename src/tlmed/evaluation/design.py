@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from scipy.optimize import brentq
-from scipy.stats import nct, t
+from scipy.stats import norm, t
 
 from tlmed.errors import name_some
 from tlmed.evaluation.array_checks import check_level
@@ -21,8 +20,6 @@ CORRELATION_OF_SEEDS = 0.95
 # By how much seeds differ beyond what other cases would change, as a share of an AUROC's variance over cases: on the
 # average of the pairs of arms; -0.05 to 0.19.
 TRAINING_VARIANCE = 0.03
-
-_ALL_BUT_INFINITE = 1e6
 
 
 def auroc_variance(auroc: float, num_positives: int, num_negatives: int) -> float:
@@ -54,9 +51,9 @@ def detectable_difference(
 ) -> float:
     """Return the true difference in AUROC of two arms, tested on the same units, that is found with this power.
 
-    Found means a two-sided p-value below alpha: with one seed by DeLong's test, of these two models; with several by
-    Obuchowski and Rockette's with seeds as random readers, of what training makes of the arms. Seeds beyond a few change
-    little, for they do not add patients.
+    Found means a two-sided p-value below alpha. With one seed that is DeLong's test, of these two models; with several
+    it is Obuchowski and Rockette's with seeds as random readers, of what training makes of the arms. Many seeds change
+    little, for they add no patients.
 
     Groups count as one unit each, which is cautious where they hold several units that differ. A difference above
     2 (1 - auroc) cannot exist; then the design detects none.
@@ -84,7 +81,7 @@ def detectable_difference(
         raise ValueError(f"there must be one seed or more, not {num_seeds}")
     variance = auroc_variance(auroc, num_positive_groups, num_negative_groups)
     if num_seeds == 1:
-        of_difference, freedom = 2 * (1 - correlation), _ALL_BUT_INFINITE
+        of_difference, freedom = 2 * (1 - correlation), math.inf
     else:
         # Mean square of arms x seeds, and what seeds of an arm share with each other and not with the other arm.
         by_seed = 1 - CORRELATION_OF_SEEDS + TRAINING_VARIANCE
@@ -105,15 +102,14 @@ def too_few_groups(num_groups_by_class: Mapping[str, int]) -> str | None:
     named = name_some(f"{number} of {label}" for label, number in few.items())
     return (
         f"test holds fewer than {MIN_GROUPS_IN_A_CLASS} groups of a class ({named}): too few for an interval or a "
-        "comparison; add patients, or test every group once with `protocol: {split: kfold}`"
+        "comparison; add patients, or, where test was split off, test every group once: `protocol: {split: kfold}`"
     )
 
 
 def _noncentrality(power: float, alpha: float, freedom: float) -> float:
-    """The true difference over its standard error at which a two-sided t-test has the power."""
+    """The true difference over its standard error at which a two-sided t-test has the power.
+
+    Source: normal approximation of the noncentral t, Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.10.
+    """
     quantile = float(t.ppf(1 - alpha / 2, freedom))
-
-    def excess(noncentrality: float) -> float:
-        return float(nct.sf(quantile, freedom, noncentrality) + nct.cdf(-quantile, freedom, noncentrality)) - power
-
-    return float(brentq(excess, 0.0, 10 * quantile)) if power > alpha else 0.0
+    return quantile * (1 - 1 / (4 * freedom)) + float(norm.ppf(power)) * math.sqrt(1 + quantile**2 / (2 * freedom))

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 from tlmed.evaluation.array_checks import group_index
 from tlmed.evaluation.auroc import auroc_interval
 from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS
 from tlmed.evaluation.metrics import Floats, Integers
+from tlmed.evaluation.multiplicity import bonferroni_level
 
 MAX_IMAGES = 2000
 _NUM_KEPT_ROWS = 400
@@ -74,6 +76,7 @@ def input_summary(
     return {
         "num_images": len(pixels),
         "num_measured": len(rows),
+        "num_groups": len(np.unique(of_image)),
         "features": {name: _describe(numbers[name].to_numpy()) for name in numbers},
         "shares": {name: _shares(features[name]) for name in _HEADER_NAMES if name in features},
         "sample": {
@@ -103,7 +106,8 @@ def compare_input(summary: Mapping[str, Any], features: pd.DataFrame, groups: Ar
         of the standard deviation (None where neither varies), and the share of local images outside the central 98 %
         of training (2 % are to be expected); `shares` {NAME: {training, local, shifted}}: what share would have to
         change; `told_apart`: how well a random forest that learned on half of the groups tells local from training
-        images in the other half, an AUROC with its interval, 0.5 being not at all; `warnings`: sentences.
+        images in the other half, an AUROC with its interval, 0.5 being not at all; `warnings`: a sentence on each
+        difference that is large and more than chance.
 
     Source: standardised difference, Austin, Stat Med 2009;28:3083; classifier two-sample test, Lopez-Paz & Oquab,
     ICLR 2017.
@@ -118,14 +122,16 @@ def compare_input(summary: Mapping[str, Any], features: pd.DataFrame, groups: Ar
         for name, trained in summary["shares"].items()
         if name in features
     }
-    told_apart = _told_apart(summary["sample"], features, group_index(groups, len(features)))
+    of_image = group_index(groups, len(features))
+    told_apart = _told_apart(summary["sample"], features, of_image)
+    chance = _chance_difference((summary["num_groups"], len(np.unique(of_image))), len(compared))
     return {
         "num_training_images": summary["num_images"],
         "num_local_images": len(features),
         "features": compared,
         "shares": shares,
         "told_apart": told_apart,
-        "warnings": _warnings(compared, shares, told_apart),
+        "warnings": _warnings(compared, shares, told_apart, chance),
     }
 
 
@@ -199,15 +205,25 @@ def _half_of_groups(groups: Integers, generator: np.random.Generator) -> NDArray
     return np.isin(groups, names[: len(names) // 2])
 
 
+def _chance_difference(num_groups: tuple[int, int], num_features: int) -> float:
+    """The standardised difference that chance exceeds, in any of the features, in at most 5 % of all sets.
+
+    Images of a group count as one, as if they were all alike; features are judged at the Bonferroni level.
+    """
+    quantile = float(norm.ppf((1 + bonferroni_level(0.95, num_features)) / 2))
+    return quantile * math.sqrt(sum(1 / number for number in num_groups))
+
+
 def _warnings(
     compared: Mapping[str, Mapping[str, float | None]],
     shares: Mapping[str, Mapping[str, Any]],
     told_apart: Mapping[str, Any],
+    chance: float,
 ) -> list[str]:
     sentences: list[str] = []
     for name, one in compared.items():
         difference, outside = one["standardised_difference"], one["share_outside"] or 0.0
-        is_far = difference is not None and abs(difference) > _LARGE_DIFFERENCE
+        is_far = difference is not None and abs(difference) > max(_LARGE_DIFFERENCE, chance)
         if is_far or outside > _LARGE_SHARE_OUTSIDE:
             by = "" if difference is None else f" ({difference:+.1f} standard deviations)"
             sentences.append(

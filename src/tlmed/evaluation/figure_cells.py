@@ -13,6 +13,7 @@ from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS, num_groups_holding
 from tlmed.evaluation.metrics import METRICS, METRICS_OF_SEVERAL_CLASSES, Floats, Integers, Metric, Scored
 from tlmed.evaluation.prevalence import Sampling, at_prevalence, depends_on_prevalence, prevalence_note
 
+_OF_PROBABILITIES = ("brier", *CALIBRATION_METRICS)
 NO_VARIATION = "the cases do not show how the value varies: it is the same without each of them"
 
 
@@ -61,7 +62,7 @@ class Part:
     """Units that one model scored, and what to call them in a sentence.
 
     Attributes:
-        where: such as "fold 2 of seed 0", empty where there is no other part.
+        where: such as "fold 2 of seed 0".
         scored: the units.
     """
 
@@ -102,7 +103,10 @@ class Conditions:
         """Return the cell with what must stand beside it, and with the reason where it has no value."""
         reweighted = self.is_reweighted(name)
         note = prevalence_note(name, self.sampling, reweighted=reweighted, num_classes=len(self.classes))
-        note = f"at a prevalence of {self.prevalence:g}" if reweighted else note
+        if reweighted:
+            note = f"at a prevalence of {self.prevalence:g}"
+            # For use there probabilities are shifted first (`prevalence_shift.py`); these were not.
+            note += ", probabilities not shifted to it" if name in _OF_PROBABILITIES else ""
         if name == "quadratic_weighted_kappa":
             ordered = f"only where the classes have an order, and it is {' < '.join(self.classes)}"
             note = ordered if note is None else f"{ordered}; {note}"
@@ -110,7 +114,7 @@ class Conditions:
             return replace(cell, note=note)
         metric = self.metrics[name]
         part = next(part for part in parts if np.isnan(value_of(metric, part.scored)))
-        where = f", in {part.where}" if part.where else ""
+        where = f" in {part.where}" if len(parts) > 1 else ""
         return Cell(None, undefined=why_undefined(name, part.scored, self.classes) + where, note=note)
 
     def _reweighted(self, name: str, metric: Metric) -> Metric:
@@ -134,6 +138,11 @@ def too_few_groups(scored: Scored, groups: Integers, classes: Sequence[str]) -> 
     counts = num_groups_holding(scored, groups)
     few = [f"{classes[index]!r} {counts[index]}" for index in scored.averaged_classes if _is_few(int(counts[index]))]
     return _sentence(f"groups with units of {', '.join(few)}") if few else None
+
+
+def num_groups_of_smallest_class(scored: Scored, groups: Integers) -> int:
+    """Return how many groups hold the averaged class that the fewest hold."""
+    return int(num_groups_holding(scored, groups)[list(scored.averaged_classes)].min())
 
 
 def too_few_in_denominator(num_groups: int, what: str) -> str | None:

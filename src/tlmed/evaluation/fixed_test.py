@@ -6,19 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlmed.evaluation.auroc import auroc, auroc_intervals
+from tlmed.evaluation.auroc import auroc, auroc_intervals, logit_auroc_interval
 from tlmed.evaluation.calibration import CALIBRATION_METRICS, calibration_error
 from tlmed.evaluation.calibration_intervals import Linearised, interval_of_linearised, linearise_calibration
-from tlmed.evaluation.figure_cells import NO_VARIATION, Cell, Conditions, Part, too_few_groups
-from tlmed.evaluation.intervals import Estimate, bootstrap_by_group
-from tlmed.evaluation.metrics import Floats, Integers, Metric, Scored
-from tlmed.evaluation.multi_reader import mean_over_readers, reader_aurocs
+from tlmed.evaluation.composite_intervals import bounds_of_composite, composite_interval
+from tlmed.evaluation.figure_cells import (
+    NO_VARIATION,
+    Cell,
+    Conditions,
+    Part,
+    num_groups_of_smallest_class,
+    too_few_groups,
+    values_of,
+)
+from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS, Estimate, are_enough_to_resample, resample_by_group
+from tlmed.evaluation.jackknife import jackknife_covariance, leave_one_group_out_aurocs
+from tlmed.evaluation.metrics import Integers, Metric, Scored
+from tlmed.evaluation.multi_reader import variance_over_readers
 from tlmed.evaluation.prevalence import weights_at_prevalence
 from tlmed.evaluation.shares import SHARES_OF_SEVERAL_CLASSES, SHARES_OF_TWO_CLASSES, estimate_share
 
-_NO_RESAMPLES = (
-    "more than 5 % of the resamples have no value, too few groups are mainly of one class, or the value lies outside"
-)
+_OFTEN_UNDEFINED = "more than 5 % of the resamples have no value"
 
 
 def estimate_on_fixed_test(parts: Sequence[Part], groups: Integers, conditions: Conditions) -> dict[str, Cell]:
@@ -40,7 +48,7 @@ def estimate_on_fixed_test(parts: Sequence[Part], groups: Integers, conditions: 
     for name in share_names(conditions):
         cells[name] = estimate_share(name, of_seeds, groups, too_few)
     if two_classes:
-        cells["auroc"] = _auroc(of_seeds, groups, too_few)
+        cells["auroc"] = estimate_auroc(of_seeds, groups, too_few)
         cells |= _calibration(of_seeds, groups, conditions, too_few)
     composites = {name: metric for name, metric in conditions.metrics.items() if name not in cells}
     cells |= estimate_composites(composites, parts, groups, too_few)
@@ -51,6 +59,40 @@ def share_names(conditions: Conditions) -> list[str]:
     """Return which figures are plain shares of units; re-weighted ones are not."""
     names = SHARES_OF_TWO_CLASSES if len(conditions.classes) == 2 else SHARES_OF_SEVERAL_CLASSES
     return [name for name in names if not conditions.is_reweighted(name)]
+
+
+def estimate_auroc(of_seeds: Sequence[Scored], groups: Integers, too_few: str | None) -> Cell:
+    """Return the AUROC of two classes, averaged over seeds, and its interval.
+
+    One seed: `auroc.auroc_intervals`. Several are random readers, as by Obuchowski & Rockette with Hillis' degrees of
+    freedom, but with limits on the logit scale and no more degrees of freedom than the smaller class has groups: by
+    simulation (benchmarks/seed_coverage.py) plain limits hold the truth too seldom near 1 and with few groups.
+
+    Args:
+        of_seeds: the same units, scored by each seed.
+        groups: (N,) the group of each unit, 0, 1, ...
+        too_few: the sentence where groups are too few for any interval.
+    """
+    positive = of_seeds[0].positive
+    is_positive = of_seeds[0].labels == positive
+    scores = np.stack([one.probabilities[:, positive] for one in of_seeds])
+    values = [auroc(is_positive, row) for row in scores]
+    value = float(np.mean(values))
+    if too_few is not None:
+        return Cell(value, too_few=too_few)
+    if len(scores) > 1:
+        covariance = jackknife_covariance(leave_one_group_out_aurocs(is_positive, scores, groups))
+        variance, freedom = variance_over_readers(values, covariance)
+        if variance > 0 and 0 < value < 1:
+            # The variance over cases rests on the groups of the smaller class.
+            freedom = min(freedom, num_groups_of_smallest_class(of_seeds[0], groups) - 1.0)
+            mean = logit_auroc_interval(value, variance, degrees_of_freedom=freedom)
+            return _cell(mean, "logit Obuchowski-Rockette, seeds as random readers", None, NO_VARIATION)
+    # Several seeds come here only if they do not vary, so that any of them stands for all.
+    estimate = auroc_intervals(is_positive, scores[:1], groups)[0]
+    tells_nothing = value in (0.0, 1.0) or np.ptp(scores) == 0
+    method = "logit Obuchowski" if int(groups.max()) + 1 < len(groups) else "logit DeLong"
+    return Cell(value, estimate.low, estimate.high, "Newcombe" if tells_nothing else method)
 
 
 def estimate_calibration_error(parts: Sequence[Part], groups: Sequence[Integers]) -> Cell:
@@ -68,7 +110,7 @@ def estimate_calibration_error(parts: Sequence[Part], groups: Sequence[Integers]
 def estimate_composites(
     metrics: dict[str, Metric], parts: Sequence[Part], groups: Integers, too_few: str | None, *, remark: str = ""
 ) -> dict[str, Cell]:
-    """Return figures that are not simple shares, with percentile intervals of resampled groups (and seeds).
+    """Return figures that are no simple shares, with the intervals of `composite_interval`.
 
     Args:
         metrics: by name.
@@ -77,34 +119,25 @@ def estimate_composites(
         too_few: the sentence where groups are too few for any interval.
         remark: to be added to the method.
     """
-    estimates = bootstrap_by_group(metrics, [part.scored for part in parts], groups)
-    method = ("bootstrap by group" if len(parts) == 1 else "bootstrap of groups and seeds") + remark
-    cells = {}
-    for name, estimate in estimates.items():
-        perfect = estimate.value in (0.0, 1.0)
-        cells[name] = _cell(estimate, method, too_few, NO_VARIATION if perfect else _NO_RESAMPLES)
-    return cells
-
-
-def _auroc(of_seeds: Sequence[Scored], groups: Integers, too_few: str | None) -> Cell:
-    positive = of_seeds[0].positive
-    is_positive = of_seeds[0].labels == positive
-    scores = np.stack([one.probabilities[:, positive] for one in of_seeds])
+    of_seeds = [part.scored for part in parts]
+    values = {name: values_of(metric, parts) for name, metric in metrics.items()}
+    if too_few is None and not are_enough_to_resample(of_seeds[0], groups):
+        too_few = f"too few groups are mainly of one class; resampling by class needs {MIN_GROUPS_IN_A_CLASS}"
     if too_few is not None:
-        return Cell(_mean_auroc(is_positive, scores), too_few=too_few)
-    value, covariance = (array[0] for array in reader_aurocs(is_positive, scores[None, :, :], groups))
-    varies = bool(np.abs(covariance).max() > 0 or np.ptp(value) > 0)
-    if len(scores) > 1 and varies:
-        mean = mean_over_readers(value, covariance[:, 0])
-        return Cell(mean.value, mean.low, mean.high, "Obuchowski-Rockette, seeds as random readers")
-    (estimate,) = auroc_intervals(is_positive, scores[:1], groups)
-    clustered = int(groups.max()) + 1 < len(groups)
-    method = "logit Obuchowski" if clustered else "logit DeLong"
-    return Cell(estimate.value, estimate.low, estimate.high, method if varies else "Newcombe, all cases told apart")
-
-
-def _mean_auroc(is_positive: np.ndarray, scores: Floats) -> float:
-    return float(np.mean([auroc(is_positive, row) for row in scores]))
+        return {
+            name: Cell(None) if np.isnan(one).any() else Cell(float(one.mean()), too_few=too_few)
+            for name, one in values.items()
+        }
+    num_classes, num_groups = of_seeds[0].num_classes, num_groups_of_smallest_class(of_seeds[0], groups)
+    resampled = resample_by_group(metrics, of_seeds, groups, generator=np.random.default_rng(0))
+    seeds = ", seeds as random readers" if len(parts) > 1 else ""
+    cells = {}
+    for name, by_seed in resampled.items():
+        bounds = bounds_of_composite(name, num_classes)
+        estimate = composite_interval(values[name], by_seed, bounds=bounds, num_groups=num_groups)
+        reason = _OFTEN_UNDEFINED if np.isnan(by_seed).any() else NO_VARIATION
+        cells[name] = _cell(estimate, f"logit, bootstrap by group{seeds}{remark}", None, reason)
+    return cells
 
 
 def _calibration(

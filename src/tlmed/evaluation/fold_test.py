@@ -15,6 +15,7 @@ import numpy as np
 from tlmed.evaluation.calibration import CALIBRATION_METRICS
 from tlmed.evaluation.figure_cells import NO_VARIATION, Cell, Conditions, Part, too_few_groups, values_of
 from tlmed.evaluation.fixed_test import estimate_calibration_error, estimate_composites, share_names
+from tlmed.evaluation.intervals import num_groups_holding
 from tlmed.evaluation.metrics import Floats, Integers
 from tlmed.evaluation.shares import estimate_share
 from tlmed.evaluation.tests import corrected_half_width, splits_vary
@@ -23,6 +24,8 @@ from tlmed.evaluation.unit_scores import SeedScores, subset
 _FROM_0_TO_1 = ("auroc", "auprc", "auroc_hand_till")
 _NOT_NEGATIVE = (*_FROM_0_TO_1, "brier")
 WITHIN_FOLDS = frozenset({*_NOT_NEGATIVE, *CALIBRATION_METRICS})
+# The average precision of few cases is too high: below it, by simulation (benchmarks/fold_coverage.py), intervals miss.
+_MIN_GROUPS_A_FOLD_FOR_AUPRC = 20
 METHOD = "mean over folds, Nadeau-Bengio, approximate"
 
 
@@ -58,7 +61,7 @@ def estimate_over_folds(seeds: Sequence[SeedScores], groups: Integers, condition
         groups: (N,) the group of each unit, 0, 1, ...
         conditions: how figures are to be stated.
     """
-    pooled = [Part(f"seed {one.seed}" if len(seeds) > 1 else "", one.scored) for one in seeds]
+    pooled = [one.part for one in seeds]
     of_seeds = [one.scored for one in seeds]
     folds = split_by_fold(seeds)
     too_few = too_few_groups(of_seeds[0], groups, conditions.classes)
@@ -69,7 +72,7 @@ def estimate_over_folds(seeds: Sequence[SeedScores], groups: Integers, condition
         if name in WITHIN_FOLDS:
             cells[name] = _within_folds(name, values_of(metric, folds), folds, groups, too_few)
     composites = {name: metric for name, metric in conditions.metrics.items() if name not in cells}
-    remark = " of out-of-fold decisions, approximate"
+    remark = ", of out-of-fold decisions, approximate"
     cells |= estimate_composites(composites, pooled, groups, too_few, remark=remark)
     return {
         name: conditions.completed(name, cells[name], folds if name in WITHIN_FOLDS else pooled)
@@ -86,10 +89,22 @@ def num_groups_in_and_out(folds: Sequence[Fold], groups: Integers) -> tuple[floa
     return num_test, float(len(np.unique(groups))) - num_test
 
 
+def _too_few_in_folds(folds: Sequence[Fold], groups: Integers) -> str | None:
+    fewest = min(
+        int(num_groups_holding(fold.scored, groups[list(fold.members)])[list(fold.scored.measured_classes)].min())
+        for fold in folds
+    )
+    if fewest >= _MIN_GROUPS_A_FOLD_FOR_AUPRC:
+        return None
+    return f"too few groups of the class in a fold: {fewest}; an interval needs {_MIN_GROUPS_A_FOLD_FOR_AUPRC}"
+
+
 def _within_folds(name: str, values: Floats, folds: Sequence[Fold], groups: Integers, too_few: str | None) -> Cell:
     if np.isnan(values).any():
         return Cell(None)
     value = float(values.mean())
+    if name == "auprc":
+        too_few = too_few or _too_few_in_folds(folds, groups)
     if too_few is not None:
         return Cell(value, too_few=too_few)
     if not splits_vary(values):

@@ -46,9 +46,9 @@ def bootstrap_by_group(
     groups as there are, a group's class being that of most of its units. With several seeds it also draws as many seeds
     with replacement, so that the interval covers cases and training; with one seed it covers cases alone.
 
-    There is no interval where fewer than 10 groups hold an averaged class or belong to it, where more than 5 % of the resamples
-    have no value, where it would have no width (as with an accuracy of 1), or where the value itself would lie outside
-    (the calibration error of few units grows by resampling): the bootstrap then says less than it seems to.
+    There is no interval where fewer than 10 groups hold an averaged class or belong to it, where more than 5 % of the
+    resamples have no value, where it would have no width (as with an accuracy of 1), or where the value itself would
+    lie outside (the calibration error of few units grows by resampling): the bootstrap then says less than it seems to.
 
     Equal groups, classes and `seed` give equal resamples, so that arms are measured on the same ones.
 
@@ -66,22 +66,48 @@ def bootstrap_by_group(
     whole clusters, Field & Welsh, J R Stat Soc B 2007;69:369.
     """
     _check_same_units(scored, groups)
-    _, group_of_unit = np.unique(groups, return_inverse=True)
-    strata = _group_strata(scored[0], group_of_unit)
     ones = np.ones((1, len(groups)))
     values = {name: np.array([metric(one, ones)[0] for one in scored]) for name, metric in metrics.items()}
-    if not _enough_groups(scored[0], group_of_unit, strata):
+    if not are_enough_to_resample(scored[0], groups):
         return {name: Estimate(_finite_or_none(of_seeds.mean()), None, None) for name, of_seeds in values.items()}
     generator = np.random.default_rng(seed)
     seed_counts = _draw_seeds(len(scored), num_resamples, generator)
+    resampled = resample_by_group(metrics, scored, groups, num_resamples=num_resamples, generator=generator)
+    return {
+        name: _estimate(values[name], _mean_of_drawn_seeds(by_seed, seed_counts)) for name, by_seed in resampled.items()
+    }
+
+
+def are_enough_to_resample(scored: Scored, groups: np.ndarray) -> bool:
+    """Return whether enough groups hold each averaged class that occurs, and enough are mainly of each drawn from."""
+    group_of_unit = np.unique(groups, return_inverse=True)[1]
+    averaged = list(scored.averaged_classes)
+    holding = num_groups_holding(scored, group_of_unit)[averaged]
+    drawn_from = np.bincount(_group_strata(scored, group_of_unit), minlength=scored.num_classes)[averaged]
+    counts = np.concatenate([holding, drawn_from])
+    return bool(counts[counts > 0].min() >= MIN_GROUPS_IN_A_CLASS)
+
+
+def resample_by_group(
+    metrics: Mapping[str, Metric],
+    scored: Sequence[Scored],
+    groups: np.ndarray,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    generator: np.random.Generator,
+) -> dict[str, Floats]:
+    """Return (R, S) values of each metric for R resamples of whole groups, stratified by class, and each of S seeds.
+
+    Args are those of `bootstrap_by_group`, which says how groups are drawn.
+    """
+    _check_same_units(scored, groups)
+    group_of_unit = np.unique(groups, return_inverse=True)[1]
+    strata = _group_strata(scored[0], group_of_unit)
     resampled: dict[str, list[Floats]] = {name: [] for name in metrics}
     for weights in _draw_groups(strata, group_of_unit, num_resamples, generator):
         for name, metric in metrics.items():
             resampled[name].append(np.stack([metric(one, weights) for one in scored], axis=1))
-    return {
-        name: _estimate(values[name], _mean_of_drawn_seeds(np.concatenate(parts), seed_counts))
-        for name, parts in resampled.items()
-    }
+    return {name: np.concatenate(parts) for name, parts in resampled.items()}
 
 
 def _check_same_units(scored: Sequence[Scored], groups: np.ndarray) -> None:
@@ -104,15 +130,6 @@ def _units_by_group_and_class(scored: Scored, group_of_unit: Integers) -> Intege
     num_groups = int(group_of_unit.max()) + 1
     cells = np.bincount(group_of_unit * scored.num_classes + scored.labels, minlength=num_groups * scored.num_classes)
     return cells.reshape(num_groups, scored.num_classes)
-
-
-def _enough_groups(scored: Scored, group_of_unit: Integers, strata: Integers) -> bool:
-    """Whether each averaged class that occurs is held by enough groups, and the strata drawn from have enough."""
-    averaged = list(scored.averaged_classes)
-    holding = num_groups_holding(scored, group_of_unit)[averaged]
-    drawn_from = np.bincount(strata, minlength=scored.num_classes)[averaged]
-    counts = np.concatenate([holding, drawn_from])
-    return bool(counts[counts > 0].min() >= MIN_GROUPS_IN_A_CLASS)
 
 
 def num_groups_holding(scored: Scored, group_of_unit: Integers) -> Integers:

@@ -21,7 +21,7 @@ _ARM = "model"
 
 
 def recalibrate_locally(
-    units: pd.DataFrame, *, unit: str, groups_known: bool, sampling: Sampling, prevalence: float | None, seed: int = 0
+    units: pd.DataFrame, *, unit: str, groups_known: bool, sampling: Sampling, seed: int = 0
 ) -> dict[str, Any]:
     """Fit a recalibration map on half of the groups and report on the other half only.
 
@@ -30,7 +30,6 @@ def recalibrate_locally(
         unit: what a decision is about.
         groups_known: whether `group` is more than a stand-in.
         sampling: how the cases came together.
-        prevalence: stated one, to which what depends on it is re-weighted.
         seed: of the halves.
 
     Returns:
@@ -56,7 +55,7 @@ def recalibrate_locally(
     def measure(scores: np.ndarray) -> dict[str, Any]:
         table = two_classes(reported, scores)
         metrics = evaluate_predictions(
-            table, positive="positive", unit=unit, groups_known=groups_known, sampling=sampling, prevalence=prevalence
+            table, positive="positive", unit=unit, groups_known=groups_known, sampling=sampling
         )
         return {name: metrics["arms"][_ARM][name] for name in SHOWN}
 
@@ -72,7 +71,8 @@ def recalibrate_locally(
         "after": measure(scaling.apply(scores)),
         "note": (
             f"The groups were halved by class; {what} was fitted on one half, and what stands here was measured on the "
-            "other. It keeps the order of cases, so AUROC stays; a threshold t becomes the recalibrated t."
+            "other, at the prevalence of these cases, which it is calibrated to. It keeps their order, so AUROC stays; "
+            "a threshold t becomes the recalibrated t."
         ),
     }
 

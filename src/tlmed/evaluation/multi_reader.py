@@ -151,7 +151,7 @@ def mean_over_readers(estimates: ArrayLike, covariance: ArrayLike, *, level: flo
     variance, freedom = variance_over_readers(estimates, covariance)
     if variance == 0:
         raise ValueError("neither readers nor cases vary, so there is no interval")
-    return _with_limits(float(np.mean(estimates)), math.sqrt(variance), freedom, level, 0)
+    return _with_limits(float(np.asarray(estimates).mean()), math.sqrt(variance), freedom, level, 0)
 
 
 def variance_over_readers(estimates: ArrayLike, covariance: ArrayLike) -> tuple[float, float]:

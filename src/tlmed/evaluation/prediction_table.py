@@ -160,7 +160,7 @@ def _checked_folds(rows: pd.DataFrame) -> pd.Series:
     wrong = numbers.isna() | (numbers != numbers.round()) | (numbers < NO_FOLD)
     if wrong.any():
         raise InputError(
-            f"predictions: the fold {rows['fold'][wrong].iloc[0]!r} is none; number folds 0, 1, ..., with -1 for none."
+            f"predictions: the fold '{rows['fold'][wrong].iloc[0]}' is none; number folds 0, 1, ..., with -1 for none."
         )
     if (numbers == NO_FOLD).any() and (numbers != NO_FOLD).any():
         raise InputError(

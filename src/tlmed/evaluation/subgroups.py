@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from tlmed.errors import InputError
 from tlmed.evaluation.array_checks import Booleans
-from tlmed.evaluation.auroc import auroc_covariance, auroc_interval
+from tlmed.evaluation.auroc import auroc, auroc_covariance, auroc_interval, logit_auroc_interval
 from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS, Estimate
 from tlmed.evaluation.multiplicity import bonferroni_level
 from tlmed.evaluation.proportions import clustered_wilson_interval
@@ -24,6 +23,7 @@ _NUM_BINS = 3
 _MAX_DISTINCT_NUMBERS = 6  # up to here a number is a code, such as a grade
 _MAX_LEVELS = 20
 _MISSING = "(missing)"
+_NO_VARIATION = "some fold has too few groups of a class, or parts the classes perfectly"
 _NONE = Estimate(None, None, None)
 
 
@@ -42,17 +42,18 @@ def measure_subgroups(units: pd.DataFrame, columns: Sequence[str]) -> dict[str, 
         columns: by which to part; numbers of more than 6 values are cut at their thirds.
 
     Returns:
-        `note`, `level`, and `columns` {COLUMN: a list with, for each level, value, num_units, num_positives, num_groups,
-        and METRIC and METRIC_difference of auroc, sensitivity and specificity: {value, low, high, too_few?}}.
+        `note`, `level`, and `columns` {COLUMN: a list with, for each level, value, num_units, num_positives,
+        num_groups, and METRIC and METRIC_difference of auroc, sensitivity and specificity: {value, low, high, and where
+        there is no interval too_few or no_interval: why}}.
 
     Raises:
-        InputError: a unit with two values of a column, one value alone, or more than 20.
+        InputError: a column of one value alone, or of more than 20.
 
     Source: MOVER, Zou & Donner, Stat Med 2008;27:1693 (for shares it is method 10 of Newcombe, Stat Med 1998;17:873);
     AUROC over folds, LeDell, Petersen & van der Laan, Electron J Stat 2015;9:1583; levels, Dunn, JASA 1961;56:52.
     """
-    parted = {name: _levels(units, name) for name in columns}
-    num_intervals = 2 * len(_METRICS) * sum(levels.nunique() for levels in parted.values())
+    parted = {name: _part(units[name], name) for name in columns}
+    num_intervals = 2 * len(_METRICS) * sum(len(in_order) for _, in_order in parted.values())
     level = bonferroni_level(_LEVEL, num_intervals)
     return {
         "note": (
@@ -62,41 +63,30 @@ def measure_subgroups(units: pd.DataFrame, columns: Sequence[str]) -> dict[str, 
         ),
         "level": level,
         "columns": {
-            name: [_measure_level(units, levels == value, str(value), level) for value in _in_order(levels)]
-            for name, levels in parted.items()
+            name: [_measure_level(units, levels == value, value, level) for value in in_order]
+            for name, (levels, in_order) in parted.items()
         },
     }
 
 
-def _levels(units: pd.DataFrame, name: str) -> pd.Series[str]:
-    num_values = units.groupby("unit")[name].nunique(dropna=False)
-    if (num_values > 1).any():
-        raise InputError(f"--subgroup {name}: unit {num_values.idxmax()!r} has several values of {name}.")
-    numbers = pd.to_numeric(units[name], errors="coerce")
-    is_number = bool((numbers.notna() | units[name].isna()).all()) and numbers.nunique() > _MAX_DISTINCT_NUMBERS
-    levels = _binned(numbers) if is_number else units[name].astype(object).where(units[name].notna(), _MISSING)
-    num_levels = levels.nunique()
-    if not 1 < num_levels <= _MAX_LEVELS:
-        values = f"the one value {levels.iloc[0]!r}" if num_levels == 1 else f"{num_levels} values"
-        raise InputError(f"--subgroup {name}: {values}; subgroups need 2 to {_MAX_LEVELS} values, so group them first.")
-    return levels.astype(str)
-
-
-def _binned(numbers: pd.Series[float]) -> pd.Series[Any]:
-    """Thirds, named by the least and the greatest number in each."""
-    thirds = pd.qcut(numbers, _NUM_BINS, labels=False, duplicates="drop")
-    names = {third: f"{part.min():g} to {part.max():g}" for third, part in numbers.groupby(thirds)}
-    return thirds.map(names).astype(object).where(numbers.notna(), _MISSING)
-
-
-def _in_order(levels: pd.Series[str]) -> list[str]:
-    """Alphabetic; ranges of numbers by their beginning."""
-
-    def beginning(value: str) -> tuple[float, str]:
-        first, _, _ = value.partition(" to ")
-        return (float(first), "") if _ and first.replace(".", "", 1).lstrip("-").isdigit() else (math.inf, value)
-
-    return sorted(levels.unique(), key=beginning)
+def _part(values: pd.Series[Any], name: str) -> tuple[pd.Series[str], list[str]]:
+    """Return (N,) the level of each row, and the levels in order."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    is_number = bool((numbers.notna() | values.isna()).all()) and numbers.nunique() > _MAX_DISTINCT_NUMBERS
+    if is_number:
+        thirds = pd.qcut(numbers, _NUM_BINS, labels=False, duplicates="drop")
+        names = {third: f"{part.min():g} to {part.max():g}" for third, part in numbers.groupby(thirds)}
+        levels, in_order = thirds.map(names), list(names.values())
+    else:
+        levels = values.astype(object)
+        in_order = sorted(map(str, levels.dropna().unique()))
+    in_order += [_MISSING] if values.isna().any() else []
+    if not 1 < len(in_order) <= _MAX_LEVELS:
+        there = f"the one value {in_order[0]!r}" if len(in_order) == 1 else f"{len(in_order)} values"
+        raise InputError(
+            f"--subgroup {name}: the column has {there}; subgroups need 2 to {_MAX_LEVELS}, so group the values first."
+        )
+    return levels.astype(object).where(values.notna(), _MISSING).astype(str), in_order
 
 
 def _measure_level(units: pd.DataFrame, chosen: pd.Series[bool], value: str, level: float) -> dict[str, Any]:
@@ -116,7 +106,7 @@ def _measure_level(units: pd.DataFrame, chosen: pd.Series[bool], value: str, lev
 
 
 def _estimate(units: pd.DataFrame, metric: str, level: float) -> dict[str, Any]:
-    """{value, low, high} and, where there is no interval, `too_few`: why."""
+    """{value, low, high} and why there is no interval, where there is none."""
     positives = units["is_positive"].to_numpy()
     lacking = [
         f"{units['group'][of_class].nunique()} groups of {name}"
@@ -133,7 +123,9 @@ def _estimate(units: pd.DataFrame, metric: str, level: float) -> dict[str, Any]:
         succeeded = of_class["called"].to_numpy() == (metric == "sensitivity")
         estimate = _share(succeeded, of_class["group"], level, with_interval=not lacking)
     cell: dict[str, Any] = asdict(estimate)
-    return cell | ({"too_few": f"{' and '.join(lacking)}, not {MIN_GROUPS_IN_A_CLASS}"} if lacking else {})
+    if lacking:
+        return cell | {"too_few": f"{' and '.join(lacking)}; an interval needs {MIN_GROUPS_IN_A_CLASS}"}
+    return cell if estimate.low is not None else cell | {"no_interval": _NO_VARIATION}
 
 
 def _share(succeeded: Booleans, groups: pd.Series[str], level: float, *, with_interval: bool) -> Estimate:
@@ -161,10 +153,7 @@ def _auroc(units: pd.DataFrame, level: float, *, with_interval: bool) -> Estimat
     if not with_interval or not 0 < value < 1 or not variance > 0:
         return Estimate(value, None, None)
     num_groups = min(units["group"][units["is_positive"] == truth].nunique() for truth in (True, False))
-    half_width = float(t.ppf((1 + level) / 2, num_groups - 1)) * math.sqrt(variance) / (value * (1 - value))
-    logit = math.log(value / (1 - value))
-    low, high = (1 / (1 + math.exp(-(logit + sign * min(half_width, 500.0)))) for sign in (-1, 1))
-    return Estimate(value, low, high)
+    return logit_auroc_interval(value, variance, degrees_of_freedom=num_groups - 1, level=level)
 
 
 def _with_both_classes(units: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -174,13 +163,10 @@ def _with_both_classes(units: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def _value_and_variance(model: pd.DataFrame) -> tuple[float, float]:
-    """NaN variance where a class is of one group."""
+    """The variance is NaN where one group holds all units of a class."""
     positives, scores, groups = _arrays(model)
     if min(len(set(groups[positives])), len(set(groups[~positives]))) < 2:
-        groups = np.arange(len(scores))
-        if min(positives.sum(), (~positives).sum()) < 2:
-            above = scores[positives][:, None] - scores[~positives][None, :]
-            return float(((above > 0) + (above == 0) / 2).mean()), math.nan
+        return auroc(positives, scores), math.nan
     found = auroc_covariance(positives, scores[None, :], groups)
     return float(found.values[0]), float(found.covariance[0, 0])
 

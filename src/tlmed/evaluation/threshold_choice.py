@@ -54,7 +54,7 @@ class AppliedThreshold:
     is_chosen: bool = True
 
     def calls(self, units: pd.DataFrame) -> Booleans:
-        """Return (N,) whether each unit is called positive; see `score_units` for the columns."""
+        """Return (N,) whether each unit is called positive; see `with_scores` for the columns."""
         of_unit = np.array([self.by_model[model] for model in zip(units["seed"], units["fold"], strict=True)])
         scores = units["score"].to_numpy()
         return np.asarray(scores >= of_unit if self.is_chosen else scores > of_unit)
@@ -88,7 +88,7 @@ def chosen_threshold(test: pd.DataFrame, val: pd.DataFrame, target: Target) -> A
     Of a fixed test set on the val rows of each seed. Of folds, for each fold on the out-of-fold scores of the others.
 
     Args:
-        test: units to measure, see `score_units`.
+        test: units to measure, see `with_scores`.
         val: units to choose on; empty under folds.
         target: to be reached.
 
@@ -130,7 +130,7 @@ def parse_target(kind: Literal["aim", "assure"], text: str) -> Target:
     return Target(kind, "sensitivity" if of == "sensitivity" else "specificity", value)
 
 
-def score_units(units: pd.DataFrame, positive: Sequence[str]) -> pd.DataFrame:
+def with_scores(units: pd.DataFrame, positive: Sequence[str]) -> pd.DataFrame:
     """Return what decisions need of aggregated units.
 
     Args:

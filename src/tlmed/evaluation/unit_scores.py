@@ -10,6 +10,7 @@ import pandas as pd
 
 from tlmed.errors import InputError, name_some
 from tlmed.evaluation.array_checks import group_index
+from tlmed.evaluation.figure_cells import Part
 from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS, num_groups_holding
 from tlmed.evaluation.metrics import Integers, Scored
 from tlmed.evaluation.prediction_table import NO_FOLD, TestedRows, aggregate_units
@@ -28,6 +29,11 @@ class SeedScores:
     seed: object
     scored: Scored
     folds: Integers | None
+
+    @property
+    def part(self) -> Part:
+        """All its units."""
+        return Part(f"seed {self.seed}", self.scored)
 
     def by_fold(self) -> list[tuple[int, Integers]]:
         """Each fold and the indices of its units."""
@@ -58,6 +64,11 @@ class UnitScores:
     def num_groups(self) -> int:
         """How many groups the units are of."""
         return int(self.groups.max()) + 1
+
+    @property
+    def num_groups_by_class(self) -> Integers:
+        """(K,) how many groups hold a unit of each class."""
+        return num_groups_holding(next(iter(self.arms.values()))[0].scored, self.groups)
 
     @property
     def num_folds(self) -> int | None:
@@ -131,8 +142,11 @@ def _folds(ordered: pd.DataFrame) -> Integers | None:
 
 
 def _is_alike(one: SeedScores, other: SeedScores) -> bool:
-    same_folds = one.folds is None if other.folds is None else np.array_equal(one.folds, other.folds)
-    return same_folds and np.array_equal(one.scored.probabilities, other.scored.probabilities)
+    return _same(one.folds, other.folds) and np.array_equal(one.scored.probabilities, other.scored.probabilities)
+
+
+def _same(one: Integers | None, other: Integers | None) -> bool:
+    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 def _check_classes_of_folds(one: SeedScores, arm: str, classes: Sequence[str]) -> None:
@@ -152,4 +166,3 @@ def _check_classes_of_folds(one: SeedScores, arm: str, classes: Sequence[str]) -
 def subset(scored: Scored, members: Integers) -> Scored:
     """Return some of the units."""
     return Scored(scored.labels[members], scored.probabilities[members], scored.positive, scored.macro_classes)
-

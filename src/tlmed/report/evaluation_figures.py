@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -19,11 +19,13 @@ from tlmed.evaluation.calibration import calibration_curve
 from tlmed.evaluation.decision_curve import decision_curve
 from tlmed.evaluation.one_class import score_one_class
 from tlmed.evaluation.prevalence import weights_at_prevalence
+from tlmed.evaluation.prevalence_shift import shift_to_prevalence
 
 MIN_EVENTS_FOR_RELIABILITY = 100
 _DOTS_PER_INCH = 110
 _SQUARE = (4.6, 4.4)
 _GRID = np.linspace(0, 1, 201)
+_BINS = np.linspace(0, 1, 26)
 _MAX_CLASSES_DRAWN = 6
 _LIGHT_ON_DARK_FROM = 0.55
 _MAX_CLASSES_IN_MATRIX = 30
@@ -67,6 +69,8 @@ def draw_assessment(assessment: Assessment, prevalence: float | None = None) -> 
         pictures += [_reliability(assessment), _decision_curve(assessment, prevalence)]
     if len(assessment.classes) <= _MAX_CLASSES_IN_MATRIX:
         pictures.append(_confusion(assessment))
+    if assessment.metrics["num_folds"] is not None:
+        pictures = [replace(picture, caption=f"Out-of-fold. {picture.caption}") for picture in pictures]
     return pictures
 
 
@@ -94,12 +98,17 @@ def _roc(assessment: Assessment) -> Picture:
 
     cell = assessment.cells["auroc"]
     value = "undefined" if cell["value"] is None else f"{cell['value']:.3f}"
+    of_all = (
+        f" The first {len(curves)} of {len(assessment.classes)} classes."
+        if 1 < len(curves) < len(assessment.classes)
+        else ""
+    )
     mean = f" Mean, at equal specificity, of the curves of {num_models} models." if num_models > 1 else ""
     return _picture(
         "roc",
         "ROC curve",
         f"ROC curve, AUROC {value}; the dotted diagonal is chance.",
-        f"The dotted line is chance.{' The dot is the threshold.' if 'called' in units else ''}{mean}",
+        f"The dotted line is chance.{' The dot is the threshold.' if 'called' in units else ''}{of_all}{mean}",
         draw,
     )
 
@@ -139,10 +148,11 @@ def _reliability(assessment: Assessment) -> Picture:
         shares = [point.observed.value for point in points]
         axes.plot([point.mean_probability for point in points], shares, "o-", color=lines[0])
         axes.set(ylabel="observed share", ylim=(-0.02, 1.02), xlim=(-0.02, 1.02))
-        bins = np.linspace(0, 1, 26)
+        num_seeds = units["seed"].nunique()
         for truth, colour, name in ((True, lines[1], "positive"), (False, lines[2], "negative")):
             scores = units["score"][units["is_positive"] == truth]
-            below.hist(scores, bins=bins, color=colour, histtype="step", linewidth=1.5, label=name)
+            counts = np.histogram(scores, bins=_BINS)[0] / num_seeds
+            below.stairs(counts, _BINS, color=colour, linewidth=1.5, label=name)
         below.set(xlabel="predicted probability", ylabel="units")
         below.legend(frameon=False, fontsize="small")
         _plain(axes)
@@ -168,12 +178,16 @@ def _reliability(assessment: Assessment) -> Picture:
 
 def _decision_curve(assessment: Assessment, prevalence: float | None) -> Picture:
     units = assessment.units
-    weights = None
+    scores, weights = units["score"].to_numpy(), None
+    share = of_set = float(units["is_positive"].mean())
+    where = "at this set's prevalence"
     if prevalence is not None:
-        scored = score_one_class(units["is_positive"], units["score"])
+        scored = score_one_class(units["is_positive"], scores)
         weights = weights_at_prevalence(scored, np.ones((1, len(units))), prevalence)[0]
-    curve = decision_curve(units["is_positive"], units["score"], weights=weights)
-    share = prevalence if prevalence is not None else float(units["is_positive"].mean())
+        scores = shift_to_prevalence(scores, calibrated_to=of_set, prevalence=prevalence)
+        share = prevalence
+        where = f"at a prevalence of {prevalence:g}: cases are re-weighted and probabilities shifted from this set's"
+    curve = decision_curve(units["is_positive"], scores, weights=weights)
 
     def draw(figure: Figure, lines: Sequence[str]) -> None:
         axes = figure.subplots()
@@ -183,13 +197,12 @@ def _decision_curve(assessment: Assessment, prevalence: float | None) -> Picture
         axes.set(
             xlabel="probability from which one would act",
             ylabel="net benefit (true positives a unit)",
-            xlim=(0, 1),
+            xlim=(0, min(1.0, max(5 * share, 0.1))),
             ylim=(-0.25 * share, share * 1.08),
         )
         axes.legend(frameon=False)
         _plain(axes)
 
-    where = f"at a prevalence of {share:.3g}" + ("" if prevalence is not None else ", this set's")
     return _picture(
         "decision-curve",
         "Decision curve",
@@ -202,7 +215,7 @@ def _decision_curve(assessment: Assessment, prevalence: float | None) -> Picture
 def _confusion(assessment: Assessment) -> Picture:
     units, classes = assessment.units, list(assessment.classes)
     if "called" in units:
-        names = ["positive", "negative"]
+        names = _names_of_two(assessment)
         truth = np.where(units["is_positive"], *names)
         called = np.where(units["called"], *names)
     else:
@@ -239,6 +252,13 @@ def _confusion(assessment: Assessment) -> Picture:
         f"How many units of each class were called what.{mean}",
         draw,
     )
+
+
+def _names_of_two(assessment: Assessment) -> list[str]:
+    """What the positive and the negative units are called: by their classes, where there is one of each."""
+    units = assessment.units
+    found = [sorted(set(units["label"][units["is_positive"] == truth])) for truth in (True, False)]
+    return [found[0][0], found[1][0]] if len(assessment.classes) == 2 else ["positive", "negative"]
 
 
 def _picture(

@@ -1,4 +1,4 @@
-"""The answer of `tlmed evaluate` in words and tables: for the screen, as Markdown, and as an HTML page with pictures."""
+"""The answer of `tlmed evaluate` in words and tables: for the screen, as Markdown, as an HTML page with pictures."""
 
 from __future__ import annotations
 
@@ -80,12 +80,11 @@ def render_markdown(title: str, said: Sequence[Section]) -> str:
     parts = [f"# {title}"]
     for section in said:
         parts.append(f"## {section.title}")
-        parts += section.sentences[:1] if section.grid is None else []
         if section.grid is not None:
-            ruler = ("---", *("---:" for _ in section.grid.header[1:]))
+            ruler = tuple("---" for _ in section.grid.header)
             lines = (section.grid.header, ruler, *section.grid.rows)
             parts.append("\n".join("| " + " | ".join(_escaped(line)) + " |" for line in lines))
-        parts += section.sentences[1:] if section.grid is None else section.sentences
+        parts += section.sentences
     return "\n\n".join([*parts, _RESEARCH]) + "\n"
 
 
@@ -123,7 +122,8 @@ def _counted(metrics: Mapping[str, Any]) -> str:
         if metrics["unit"] == "unit"
         else "units by " + metrics["unit"]
     )
-    return f"Test: {metrics['num_units']} {unit}{groups} ({by_class})"
+    what = "Test" if metrics["num_folds"] is None else "Out-of-fold"
+    return f"{what}: {metrics['num_units']} {unit}{groups} ({by_class})"
 
 
 def _threshold(metrics: Mapping[str, Any]) -> list[str]:

@@ -10,10 +10,14 @@ from rich.table import Table
 from rich.tree import Tree
 
 from tlmed.data.manifest import Manifest
+from tlmed.evaluation.design import detectable_difference, too_few_groups
+from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.progress import format_seconds
 from tlmed.runtime.store import Store
 from tlmed.transfer.estimate import TimeEstimate, total
 from tlmed.transfer.plan import STAGES, ChainPlan
+
+_LARGEST_DIFFERENCE = 0.4  # of two AUROCs around 0.8: one cannot be above 1
 
 
 def plan_tree(plan: ChainPlan, estimates: Mapping[str, TimeEstimate], store: Store) -> Tree:
@@ -99,3 +103,33 @@ def count_rows(domains: Mapping[str, Manifest], max_classes: int = 12) -> list[d
                 {"domain": name, "split": str(split), "class": str(label), "images": len(part), "groups": groups}
             )
     return rows
+
+
+def design_sentences(recipe: Recipe, target: Manifest) -> list[str]:
+    """Say what the test set can tell: the difference of two arms that would be found, and classes with too few groups.
+
+    Args:
+        target: split, or under folds all of it, for then every group is tested.
+    """
+    evaluation = recipe.evaluation
+    tested = target.table if evaluation.protocol.has_folds else target.table[target.table["split"] == "test"]
+    groups = {str(label): int(number) for label, number in tested.groupby("label")["group"].nunique().items()}
+    warning = too_few_groups(groups)
+    sentences = [f"Warning: {warning}."] if warning is not None else []
+    given = evaluation.positive
+    if given is None:
+        return sentences
+    is_positive = tested["label"].isin([given] if isinstance(given, str) else given)
+    num_positive, num_negative = (int(tested.loc[which, "group"].nunique()) for which in (is_positive, ~is_positive))
+    if min(num_positive, num_negative) == 0:
+        return sentences
+    num_seeds = 1 if evaluation.protocol.has_folds else len(evaluation.seeds)
+    found = detectable_difference(num_positive, num_negative, num_seeds=num_seeds)
+    difference = f"of {100 * found:.0f} points or more" if found < _LARGEST_DIFFERENCE else "of any size"
+    power = "80 % power" if found < _LARGEST_DIFFERENCE else "80 % power by no arm: too few groups"
+    folds = ", approximate under folds, whose models share training data" if evaluation.protocol.has_folds else ""
+    return [
+        f"Tested on {num_positive} groups with and {num_negative} without disease: a difference between two arms' "
+        f"AUROC {difference} would be found with {power} (at an AUROC of 0.8{folds}).",
+        *sentences,
+    ]

@@ -105,3 +105,14 @@ def _digest_files(files: Sequence[Path]) -> Iterator[dict[Path, str]]:
             some = files[start : start + _FILES_AT_ONCE]
             yield dict(zip(some, pool.map(file_digest, some), strict=True))
             progress.advance(len(some))
+
+
+def source_digest(*parts: str) -> str:
+    """The SHA-256 of this package's own code in some folders and files: of results that must not outlive a change."""
+    package = Path(__file__).parents[1]
+    sources = [file for part in parts for file in sorted([*(package / part).rglob("*.py"), package / part])]
+    hashed = hashlib.sha256()
+    for source in sources:
+        if source.is_file():
+            hashed.update(source.read_bytes())
+    return hashed.hexdigest()

@@ -31,8 +31,8 @@ def predict_labelled(
         indeterminate: labels outside the bundle's classes that say the truth is not known.
 
     Returns:
-        Every column of the manifest with the bundle's `p_` columns (group only where known), a row an image; and the
-        same of the images that cannot be read, with `reason`.
+        Every column of the manifest (group only where known) with the `p_` columns, calibrated, of the unit that the
+        image is of; and the same rows of the images that cannot be read, with `reason` in place of them.
 
     Raises:
         InputError: no labels, a label that the bundle does not know, no test rows, or no readable image.
@@ -46,12 +46,14 @@ def predict_labelled(
             )
     _check_labels(bundle, table, manifest.name, indeterminate)
     unreadable: list[UnreadableImage] = []
-    predicted = bundle.predict(table["file"].tolist(), unreadable=unreadable).set_index("path")
-    is_read = table["file"].isin(predicted.index)
+    predicted = bundle.predict(table["file"].tolist(), unreadable=unreadable)
+    is_read = table["file"].isin(predicted["path"])
     if not is_read.any():
         raise InputError(f"{manifest.name}: none of the {len(table)} images can be read; first: {unreadable[0]}")
-    probabilities = predicted[[f"p_{name}" for name in bundle.classes]]
-    joined = table[is_read].join(probabilities, on="file")
+    # A unit's probability is that of the mean of its images, calibrated; each of its images is given it.
+    units = predicted["path"].map(table.set_index("file")["unit"])
+    by_unit = bundle.predict_units(predicted.assign(unit=units)).set_index("unit")
+    joined = table[is_read].join(by_unit[[f"p_{name}" for name in bundle.classes]], on="unit")
     left_out = table[~is_read].assign(reason=[f"{UNREADABLE}: {error.reason}" for error in unreadable])
     dropped = ["file", *(["group"] if manifest.group_column is None else [])]
     return joined.drop(columns=dropped).reset_index(drop=True), left_out.reset_index(drop=True)

@@ -1,0 +1,115 @@
+"""What qualifies a run's results table, in sentences: on the screen and in `results.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tlmed.report.tables import results_markdown
+
+
+def summary_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know beside the table.
+
+    Args:
+        metrics: content of `metrics.json`.
+    """
+    return [
+        *_weighted_training(metrics),
+        *_operating_points(metrics),
+        *_usage(metrics),
+        *_without_flagged(metrics),
+        *_external(metrics),
+        *_chosen(metrics),
+        _openings(int(metrics["test_openings"])),
+    ]
+
+
+def results_text(metrics: Mapping[str, Any]) -> str:
+    """Return the content of `results.md`."""
+    sentences = "\n\n".join([metrics["interval"], *summary_sentences(metrics)])
+    return f"{results_markdown(metrics)}\n{sentences}\n\nResearch use only, not a medical device.\n"
+
+
+def _operating_points(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Of the delivered arm."""
+    arm = metrics["delivered"]
+    for point in metrics["operating_points"].get(arm, ()):
+        asked = f"{arm}, threshold to {point['kind']} for {point['of']} {point['target']:g}"
+        if point["refused"] is not None:
+            yield f"{asked}: refused ({point['refused']})."
+            continue
+        fitted_on = metrics["calibrated"][arm]["fitted_on"]
+        yield (
+            f"{asked}, chosen on {fitted_on} scores: on test sensitivity {_share(point['sensitivity'])}, specificity "
+            f"{_share(point['specificity'])}. The table's own columns call the more probable class (0.5)."
+        )
+
+
+def _weighted_training(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if metrics["weighted_training"]:
+        yield (
+            "Warning, weighted training: class weights or balanced sampling raise the rarer class's probabilities, so "
+            "0.5, which the table's accuracy, sensitivity and specificity stand on, is nobody's choice of threshold; "
+            "use an operating point, which is chosen on calibrated scores."
+        )
+
+
+def _share(cell: Mapping[str, Any]) -> str:
+    counts = ", ".join(map(str, cell["numerators"]))
+    return f"{cell['value']:.3f} ({counts} of {cell['denominator']}; {_limits(cell)})"
+
+
+def _usage(metrics: Mapping[str, Any]) -> Iterator[str]:
+    for finding in metrics["usage"]:
+        if finding["severity"] == "warning":
+            yield f"Warning, shortcut: {finding['message']}."
+
+
+def _without_flagged(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if "without_flagged" not in metrics:
+        return
+    rest = metrics["without_flagged"]
+    aurocs = "; ".join(f"{arm} {_value(row['auroc'])}" for arm, row in rest["arms"].items())
+    yield (
+        f"Without the {rest['num_flagged']} test images that waived findings are about ({rest['num_units']} units "
+        f"left), AUROC: {aurocs}."
+    )
+
+
+def _external(metrics: Mapping[str, Any]) -> Iterator[str]:
+    for name, measured in metrics["external"].items():
+        aurocs = "; ".join(f"{arm} {_value(row['auroc'])}" for arm, row in measured["arms"].items())
+        left_out = f", {measured['num_unreadable']} unreadable left out" if measured["num_unreadable"] else ""
+        yield f"External set {name} ({measured['num_units']} units{left_out}), AUROC: {aurocs}."
+
+
+def _chosen(metrics: Mapping[str, Any]) -> Iterator[str]:
+    counts: dict[str, dict[str, int]] = {}
+    for choice in metrics.get("chosen", ()):
+        of_arm = counts.setdefault(choice["arm"], {})
+        of_arm[choice["candidate"]] = of_arm.get(choice["candidate"], 0) + 1
+    if counts:
+        told = "; ".join(f"{arm}: " + ", ".join(f"{name} {n}x" for name, n in of.items()) for arm, of in counts.items())
+        yield f"Settings chosen by inner folds, never on test: {told}."
+
+
+def _openings(number: int) -> str:
+    if number == 1:
+        return "This test set was opened for the first time."
+    return (
+        f"This test set was opened {number} times, over all recipes of this store: the more often, the more what looks "
+        "best may be luck."
+    )
+
+
+def _value(cell: Mapping[str, Any]) -> str:
+    if cell["value"] is None:
+        return "undefined"
+    return f"{cell['value']:.3f} ({_limits(cell)})"
+
+
+def _limits(cell: Mapping[str, Any]) -> str:
+    if cell["low"] is None:
+        return "too few for an interval" if cell.get("too_few") else "no interval"
+    return f"{cell['low']:.3f} to {cell['high']:.3f}"
