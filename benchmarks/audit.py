@@ -182,7 +182,7 @@ def _flagged_shortcuts(what: str, seed: int) -> list[str]:
         folder.mkdir()
         drawn = read_manifest(write_phantoms(settings, Store(Path(place) / "store"))).table
         patients = drawn.drop_duplicates("patient").set_index("patient")["label"] == "viral-pneumonia"
-        follows = pd.Series(generator.random(len(patients)) < 0.9, index=patients.index)
+        follows = pd.Series(generator.permutation(len(patients)) < 0.9 * len(patients), index=patients.index)
         marked = drawn["patient"].map(patients == follows)
         table = drawn[["path", "label", "patient", "split"]].copy()
         for index, row in drawn.iterrows():

@@ -19,7 +19,7 @@ import pandas as pd
 
 from tlmed.evaluation.decision_curve import net_benefit_at
 from tlmed.evaluation.evaluate import evaluate_predictions
-from tlmed.evaluation.intervals import NUM_RESAMPLES, bootstrap_by_group
+from tlmed.evaluation.intervals import NUM_RESAMPLES, resample_by_group
 from tlmed.evaluation.metrics import METRICS, Metric, Scored
 
 COMPOSITES: dict[str, Metric] = {
@@ -36,7 +36,7 @@ def main() -> None:
     scored, groups = draw(arguments.units, arguments.groups)
     measure(
         f"{NUM_RESAMPLES:,} resamples of {', '.join(COMPOSITES)}",
-        lambda: bootstrap_by_group(COMPOSITES, [scored], groups),
+        lambda: resample_by_group(COMPOSITES, [scored], groups, generator=np.random.default_rng(0)),
     )
     table = pd.DataFrame(scored.probabilities, columns=["p_well", "p_ill"])
     table = table.assign(unit=np.arange(len(groups)), group=groups, label=np.array(["well", "ill"])[scored.labels])

@@ -3,8 +3,9 @@
 python benchmarks/fold_coverage.py                      # a Markdown table on stdout
 python benchmarks/fold_coverage.py --simulations 30     # a quick trial
 
-Cases of two classes, a third of them ill, differ in eight normal variables. A linear discriminant is trained in 5 folds,
-3 times. The truth is what such models, trained on four fifths of as many cases, come to on average on 20,000 others.
+Cases of two classes, a third of them ill, differ in eight normal variables. A linear discriminant is trained in 5
+folds, 3 times. The truth is what such models, trained on four fifths of as many cases, come to on average on 20,000
+others.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlmed.audit.duplicates import correlate_pairs, find_near_duplicates
+from tlmed.audit.duplicates import correlate_pairs, find_copies_between, find_near_duplicates
 from tlmed.data.phantom_chest import FINDINGS, Anatomy, draw_slice
 
 _SIZE = 128
@@ -108,3 +108,13 @@ def test_what_may_be_the_next_slice_must_be_more_alike(patients: list[Image.Imag
 def test_where_no_slices_are_neighbours_less_will_do(patients: list[Image.Image], noisy: np.ndarray) -> None:
     pictures = np.stack([_thumbnail(patients[0]), noisy, *_UNLIKE])
     assert find_near_duplicates(pictures).pairs.tolist() == [[0, 1]]
+
+
+def test_copies_between_two_sets_leave_those_within_each_alone(patients: list[Image.Image]) -> None:
+    first = np.stack([_thumbnail(image) for image in [*patients[:6], patients[0].resize((90, 90))]])
+    second = np.stack(
+        [_thumbnail(image) for image in [patients[10], _cropped(patients[3], 0, 5), patients[10], *patients[11:14]]]
+    )
+    found = find_copies_between(first, second)
+    assert found.pairs.tolist() == [[3, 1]]
+    assert find_copies_between(first[:0], second).pairs.shape == (0, 2)

@@ -102,3 +102,11 @@ def test_an_unreadable_image_is_a_warning(tlmed: Tlmed, project: Project) -> Non
     assert answer.exit_code == 0
     assert any(line.startswith("warning  unreadable: data: 1 unreadable image (05.png)") for line in _lines(answer))
     assert pd.read_json(Path("runs/audit-data/audit.json"), typ="series")["unreadable"][0]["path"] == "05.png"
+
+
+def test_where_no_image_can_be_read_there_is_nothing_to_search(tlmed: Tlmed, project: Project) -> None:
+    for number in range(24):
+        (project.folder / f"data/{number:02d}.png").write_bytes(b"no image %d" % number)
+    answer = tlmed("audit", project.manifest)
+    assert answer.exit_code == 0, answer.err
+    assert "24 unreadable images" in answer.out

@@ -32,10 +32,10 @@ _MEANING = MappingProxyType(
         "they show the same.",
         "label_conflict": "The same picture cannot have two labels; one of them is wrong.",
         "stage_overlap": "What an earlier stage has seen is no test of a later one.",
-        "shortcut_metadata": "The class can be told from the files' form, which says nothing about disease.",
-        "shortcut_border": "The class can be told from the outermost eighth of the picture on each side.",
-        "shortcut_column": "The class can be told from the table's other columns.",
-        "source_confounding": "The class can be told from where an image comes from.",
+        "shortcut_metadata": "The files' form says nothing about disease; a model may learn it instead.",
+        "shortcut_border": "The outermost eighth on each side holds labels, frames and the way of cropping, and seldom disease.",
+        "shortcut_column": "What the other columns tell of the class may be seen in the pictures too, as age is.",
+        "source_confounding": "Where the classes come from different places, a model may learn the place.",
         "simple_baseline": "May see disease; what a model has to beat.",
     }
 )
@@ -162,9 +162,12 @@ def _drawing(finding: Mapping[str, Any]) -> dict[str, Any]:
     """Where value and limits lie on a line from 0 to 1, in per cent of its length."""
     value, low, high = finding["value"], finding["low"], finding["high"]
     limits = "" if low is None else f", 95 % limits {low:.3f} to {high:.3f}"
+    is_baseline = finding["kind"] == "simple_baseline"
+    rule = "may see disease" if is_baseline else f"a warning needs a lower limit above {MIN_LOW:.2f}"
     return {
         "value": 100 * value,
         "low": None if low is None else 100 * low,
         "high": None if high is None else 100 * high,
-        "text": f"AUROC {value:.3f}{limits}; chance is 0.5, and a warning needs a lower limit above {MIN_LOW:.2f}",
+        "text": f"AUROC {value:.3f}{limits}; chance is 0.5; {rule}",
+        "has_rule": not is_baseline,
     }
