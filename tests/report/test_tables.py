@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tlmed.report.tables import results_markdown, results_table
+from tlmed.report.tables import baselines_table, results_markdown, results_table
 
 
 def metrics(num_classes: int = 2, *, undefined: bool = False) -> dict[str, Any]:
@@ -15,7 +15,8 @@ def metrics(num_classes: int = 2, *, undefined: bool = False) -> dict[str, Any]:
     row |= {"sensitivity": {"value": None, "low": None, "high": None, "undefined": "no reason"}} if undefined else {}
     arms = {"scratch": row, "generic-related": row}
     positive = "sick" if num_classes == 2 else None
-    return {"arms": arms, "positive": positive, "unit": "image", "num_units": 20, "num_groups": 9, "groups_known": True}
+    content = {"arms": arms, "positive": positive, "unit": "image", "num_units": 20, "num_groups": 9}
+    return with_baselines({**content, "groups_known": True})
 
 
 def with_baselines(content: dict[str, Any]) -> dict[str, Any]:
@@ -30,11 +31,12 @@ def printed(content: dict[str, Any]) -> str:
     console = Console(width=80)
     with console.capture() as captured:
         console.print(results_table(content))
+        console.print(baselines_table(content))
     return captured.get()
 
 
 def test_table_fits_eighty_columns_without_cutting_a_name() -> None:
-    content = with_baselines(metrics())
+    content = metrics()
     content["baselines"]["thumbnail-neighbour"] = content["baselines"].pop("majority")
     text = printed(content)
     assert "…" not in text
@@ -67,10 +69,9 @@ def test_few_groups_and_approximate_intervals_are_named_in_place() -> None:
     row["auroc"] = row["auroc"] | {"method": "mean over folds, Nadeau-Bengio, approximate"}
     row["sensitivity"] = {"value": 0.5, "low": None, "high": None, "too_few": "6 groups"}
     line = results_markdown(content).splitlines()[2]
-    assert line.startswith("| scratch | 0.812 (0.700-0.900) approximate | 0.812 (0.700-0.900) | 0.500 (too few) |")
+    assert line.startswith("| scratch | 0.812 (0.700-0.900) | 0.812 (0.700-0.900) | 0.500 (too few) |")
     text = printed(content)
-    assert "Out of fold: 20 images of 9 groups" in text
-    assert "approximate" in text
+    assert "Out of fold: 20 images of 9 groups, approximate limits" in text
     assert "(too few)" in text
 
 
@@ -80,24 +81,25 @@ def test_a_figure_at_one_prevalence_has_a_dagger_and_a_footnote() -> None:
         row["accuracy"] = row["accuracy"] | {"note": "at this set's prevalence"}
     text = results_markdown(content)
     assert text.splitlines()[0] == "| arm | AUROC | accuracy † | sensitivity | specificity |"
-    assert text.endswith("\n\n† at this set's prevalence\n")
+    assert "\n\n† at this set's prevalence\n\n" in text
     assert "† at this set's prevalence" in printed(content)
     assert "†" not in results_markdown(metrics()) + printed(metrics())
 
 
-def test_baselines_stand_below_the_arms_with_what_the_model_beats_them_by() -> None:
-    text = results_markdown(with_baselines(metrics()))
-    arms, baselines = text.split("\n\n")
+def test_baselines_stand_below_the_arms_with_what_the_difference_shows() -> None:
+    content = metrics()
+    difference = content["baselines"]["metadata"]["auroc_difference"]
+    beaten, better = (difference | {"low": low, "high": high} for low, high in ((0.01, 0.2), (-0.2, -0.01)))
+    for name, cell in (("intensity", beaten), ("thumbnail-forest", better)):
+        content["baselines"][name] = content["baselines"]["metadata"] | {"auroc_difference": cell}
+    arms, baselines = results_markdown(content).split("\n\n")
     assert "metadata" not in arms
-    lines = baselines.splitlines()
-    assert lines[0].endswith("| specificity | generic-related beats its AUROC by |")
-    assert lines[2].startswith("| metadata | 0.693 (0.600-0.800) |")
-    assert lines[2].endswith("| +0.120 (-0.010 to +0.250) |")
-    assert lines[3].endswith("| +0.300 (too few) |")
-    on_screen = printed(with_baselines(metrics()))
-    assert on_screen.index("generic-related") < on_screen.index("metadata")
-    assert on_screen.index("simple baselines") < on_screen.index("metadata")
-    assert "generic-related beats metadata: AUROC +0.120 (-0.010 to +0.250)" in on_screen
-    behind = with_baselines(metrics())
-    behind["baselines"]["metadata"]["auroc_difference"]["value"] = -0.02
-    assert "generic-related does not beat metadata: AUROC -0.020" in printed(behind)
+    assert baselines.splitlines() == [
+        "| simple baseline | AUROC | generic-related minus it |  |",
+        "| --- | ---: | ---: | ---: |",
+        "| metadata | 0.693 (0.600-0.800) | +0.120 (-0.010 to +0.250) | cannot be told |",
+        "| majority | 0.693 (0.600-0.800) | +0.300 (too few) | cannot be told |",
+        "| intensity | 0.693 (0.600-0.800) | +0.120 (+0.010 to +0.200) | beaten |",
+        "| thumbnail-forest | 0.693 (0.600-0.800) | +0.120 (-0.200 to -0.010) | NOT beaten: it is better |",
+    ]
+    assert printed(content).index("specificity") < printed(content).index("metadata")

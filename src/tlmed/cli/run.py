@@ -72,11 +72,12 @@ def print_result(result: RunResult) -> None:
     from rich.console import Console
 
     from tlmed.report.run_summary import summary_sentences
-    from tlmed.report.tables import results_table
+    from tlmed.report.tables import baselines_table, results_table
 
     console = Console()
     console.print(results_table(result.metrics))
     console.print(result.metrics["interval"], style="dim")
+    console.print(baselines_table(result.metrics))
     for sentence in summary_sentences(result.metrics):
         console.print(sentence, style="yellow" if sentence.startswith("Warning") else None, highlight=False)
     what = "Pictures, tables and the bundle" if (result.folder / "bundle").exists() else "Pictures and tables"

@@ -57,7 +57,10 @@ def _too_few(scores: UnitScores) -> str:
     counts = zip(scores.classes, scores.num_groups_by_class.tolist(), strict=True)
     few = [f"{name}: {count}" for name, count in counts if count < MIN_GROUPS_IN_A_CLASS]
     if not few:
-        return "Too few groups for some intervals, which would not hold: `too_few` of the figure says of what."
+        return (
+            f"Some intervals are left out: fewer than {MIN_GROUPS_IN_A_CLASS} groups hold what the figure is a share of. "
+            "metrics.json says which, under `too_few`."
+        )
     return (
         f"Too few groups for some intervals, which would not hold: they need at least {MIN_GROUPS_IN_A_CLASS} groups "
         f"of each class ({', '.join(few)})."

@@ -17,18 +17,11 @@ _DIFFERENCE = "auroc_difference"
 
 
 def results_table(metrics: Mapping[str, Any]) -> Table:
-    """Return the main metrics of every arm, each with its 95 % interval below; baselines in a section of their own."""
+    """Return the main metrics of every arm, each with its 95 % interval below."""
     groups = f" of {metrics['num_groups']} groups" if metrics["groups_known"] else ""
-    tested = "Test" if metrics.get("num_folds") is None else "Out of fold"
-    table = Table(
-        title=f"{tested}: {metrics['num_units']} {_plural(metrics['unit'])}{groups}",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-        leading=1,
-        caption="\n".join([*_differences(metrics), *_footnotes(metrics)]) or None,
-        caption_justify="left",
+    tested, approximate = ("Test", "") if metrics.get("num_folds") is None else ("Out of fold", ", approximate limits")
+    table = _plain_table(
+        f"{tested}: {metrics['num_units']} {_plural(metrics['unit'])}{groups}{approximate}", _footnotes(metrics)
     )
     header = _header(metrics)
     table.add_column(header[0], no_wrap=True)
@@ -36,38 +29,60 @@ def results_table(metrics: Mapping[str, Any]) -> Table:
         table.add_column(name, justify="right")
     for arm, row in metrics["arms"].items():
         table.add_row(arm, *_cells(metrics, row, "\n"))
-    baselines = metrics.get("baselines", {})
-    if baselines:
-        table.add_section()
-        table.add_row("simple baselines", style="bold")
-    for name, row in baselines.items():
-        table.add_row(name, *_cells(metrics, row, "\n"))
+    return table
+
+
+def baselines_table(metrics: Mapping[str, Any]) -> Table:
+    """Return what a model has to beat, and by how much the delivered arm does."""
+    table = _plain_table("What a model has to beat, on the same test units", [])
+    table.leading = 0
+    for number, title in enumerate(_baseline_header(metrics)):
+        table.add_column(title, justify="left" if number == 0 else "right")
+    for row in _baseline_rows(metrics):
+        table.add_row(*row)
     return table
 
 
 def results_markdown(metrics: Mapping[str, Any]) -> str:
-    """Return the same as Markdown tables, baselines in the second, with the footnotes below."""
-    header = _header(metrics)
-    blocks = [_table(header, [[arm, *_cells(metrics, row, " ")] for arm, row in metrics["arms"].items()])]
-    baselines = metrics.get("baselines", {})
-    if baselines:
-        arm = next(iter(baselines.values()))[_DIFFERENCE]["arm"]
-        rows = [
-            [name, *_cells(metrics, row, " "), _cell(row[_DIFFERENCE], " ", sign="+")]
-            for name, row in baselines.items()
-        ]
-        blocks.append(_table(["simple baseline", *header[1:], f"{arm} beats its AUROC by"], rows))
-    return "\n".join([*blocks, *(f"{note}\n" for note in _footnotes(metrics))])
+    """Return the same as Markdown tables, with the footnotes below."""
+    arms = [[arm, *_cells(metrics, row, " ")] for arm, row in metrics["arms"].items()]
+    baselines = _table(_baseline_header(metrics), _baseline_rows(metrics))
+    return "\n".join([_table(_header(metrics), arms), *(f"{note}\n" for note in _footnotes(metrics)), baselines])
 
 
-def _differences(metrics: Mapping[str, Any]) -> list[str]:
-    """By how much the delivered arm beats each baseline, a line each."""
-    lines = []
-    for name, row in metrics.get("baselines", {}).items():
+def _plain_table(title: str, notes: Sequence[str]) -> Table:
+    return Table(
+        title=title,
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+        leading=1,
+        caption="\n".join(notes) or None,
+        caption_justify="left",
+    )
+
+
+def _baseline_header(metrics: Mapping[str, Any]) -> list[str]:
+    arm = next(iter(metrics["baselines"].values()))[_DIFFERENCE]["arm"]
+    return ["simple baseline", "AUROC", f"{arm} minus it", ""]
+
+
+def _baseline_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """Name, AUROC, difference of the delivered arm, and what that difference shows."""
+    rows = []
+    for name, row in metrics["baselines"].items():
         cell = row[_DIFFERENCE]
-        beats = "beats" if cell["value"] > 0 else "does not beat"
-        lines.append(f"{cell['arm']} {beats} {name}: AUROC {_cell(cell, ' ', sign='+')}")
-    return lines
+        rows.append([name, _cell(row["auroc"], " "), _cell(cell, " ", sign="+"), _verdict(cell)])
+    return rows
+
+
+def _verdict(difference: Mapping[str, Any]) -> str:
+    if difference["low"] is None:
+        return "cannot be told"
+    if difference["low"] > 0:
+        return "beaten"
+    return "NOT beaten: it is better" if difference["high"] < 0 else "cannot be told"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -109,8 +124,7 @@ def _cell(entry: Mapping[str, Any], between: str, sign: str = "") -> str:
         return value
     to = " to " if sign else "-"
     limits = f"({entry['low']:{sign}.3f}{to}{entry['high']:{sign}.3f})"
-    approximate = f"{between}approximate" if "approximate" in entry.get("method", "") else ""
-    return f"{value}{between}{limits}{approximate}"
+    return f"{value}{between}{limits}"
 
 
 def _plural(unit: str) -> str:

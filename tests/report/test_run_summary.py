@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+from tlmed.report.run_summary import summary_sentences
+
+SHARE = {"value": 0.9, "low": 0.8, "high": 0.95, "numerators": [9, 8], "denominator": 10}
+
+
+def metrics(**changes: Any) -> dict[str, Any]:
+    return {
+        "delivered": "full",
+        "weighted_training": False,
+        "operating_points": {"full": []},
+        "calibrated": {"full": {"fitted_on": "val"}},
+        "usage": [],
+        "external": {},
+        "test_openings": 1,
+        **changes,
+    }
+
+
+def test_a_first_look_needs_no_more_than_to_be_called_so() -> None:
+    assert summary_sentences(metrics()) == ["This test set was opened for the first time."]
+    assert summary_sentences(metrics(test_openings=7))[-1].startswith("This test set was opened 7 times")
+
+
+def test_operating_points_are_counts_with_limits_and_refusals_have_their_reason() -> None:
+    asked = {"kind": "aim", "of": "sensitivity", "target": 0.9}
+    few = {**SHARE, "low": None, "high": None, "too_few": "6 groups"}
+    points = [
+        {**asked, "refused": None, "sensitivity": SHARE, "specificity": few},
+        {**asked, "kind": "assure", "refused": "needs at least 59 positives"},
+    ]
+    held, refused, _ = summary_sentences(metrics(operating_points={"full": points}))
+    assert "full, threshold to aim for sensitivity 0.9, chosen on val scores" in held
+    assert "sensitivity 0.900 (9, 8 of 10; 0.800 to 0.950)" in held
+    assert "specificity 0.900 (9, 8 of 10; too few for an interval)" in held
+    assert refused == "full, threshold to assure for sensitivity 0.9: refused (needs at least 59 positives)."
+
+
+def test_weighted_training_and_shortcuts_are_warnings() -> None:
+    usage = [
+        {"severity": "warning", "message": "arm 'full': the score follows mode = RGB"},
+        {"severity": "note", "message": "arm 'scratch': follows nothing"},
+    ]
+    weighted, followed, _ = summary_sentences(metrics(weighted_training=True, usage=usage))
+    assert weighted.startswith("Warning, weighted training")
+    assert followed == "Warning, shortcut: arm 'full': the score follows mode = RGB."
+
+
+def test_headlines_without_flagged_rows_and_on_external_sets_stand_apart() -> None:
+    cell = {"value": 0.75, "low": None, "high": None, "too_few": "8 groups"}
+    rest = {"num_flagged": 3, "num_units": 17, "arms": {"full": {"auroc": cell}}}
+    external = {"elsewhere": {"num_unreadable": 2, "num_units": 40, "arms": {"full": {"auroc": SHARE}}}}
+    without, outside, _ = summary_sentences(metrics(without_flagged=rest, external=external))
+    assert "Without the 3 test images" in without
+    assert "(17 units left), AUROC: full 0.750 (too few for an interval)." in without
+    assert outside == ("External set elsewhere (40 units, 2 unreadable left out), AUROC: full 0.900 (0.800 to 0.950).")
+
+
+def test_what_was_chosen_is_counted_by_arm() -> None:
+    chosen = [{"arm": "full", "candidate": name} for name in ("long", "short", "long")]
+    assert summary_sentences(metrics(chosen=chosen))[0] == (
+        "Settings chosen by inner folds, never on test: full: long 2x, short 1x."
+    )
