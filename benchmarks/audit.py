@@ -35,7 +35,7 @@ from tlmed.auditing import audit_data
 from tlmed.data.manifest import Manifest
 from tlmed.data.phantoms import write_phantoms
 from tlmed.data.sources import read_manifest
-from tlmed.evaluation.multiplicity import holm
+from tlmed.evaluation.statistics.multiplicity import holm
 from tlmed.recipe.data import DataSettings, PhantomSettings
 from tlmed.runtime.store import Store
 

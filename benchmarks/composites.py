@@ -17,10 +17,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from tlmed.evaluation.decision_curve import net_benefit_at
 from tlmed.evaluation.evaluate import evaluate_predictions
 from tlmed.evaluation.intervals import NUM_RESAMPLES, resample_by_group
 from tlmed.evaluation.metrics import METRICS, Metric, Scored
+from tlmed.evaluation.statistics.decision_curve import net_benefit_at
 
 COMPOSITES: dict[str, Metric] = {
     **{name: METRICS[name] for name in ("f1", "macro_f1", "mcc", "balanced_accuracy", "auprc", "brier")},

@@ -21,9 +21,9 @@ import time
 import numpy as np
 from scipy.stats import norm
 
-from tlmed.evaluation.auroc import auroc_intervals
 from tlmed.evaluation.metrics import Floats
-from tlmed.evaluation.proportions import clustered_wilson_limits
+from tlmed.evaluation.statistics.auroc import auroc_intervals
+from tlmed.evaluation.statistics.proportions import clustered_wilson_limits
 
 GROUPS, IMAGES, CORRELATIONS = (10, 20, 30, 40, 60, 100), (1, 4, 8), (0.2, 0.5, 0.9)
 METRICS = ("sensitivity", "accuracy", "AUROC")

@@ -17,10 +17,10 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedKFold
 
-from tlmed.evaluation.figure_cells import Cell, Conditions, value_of
-from tlmed.evaluation.fold_test import estimate_over_folds
+from tlmed.evaluation.estimates.figure_cells import Cell, Conditions, value_of
+from tlmed.evaluation.estimates.fold_test import estimate_over_folds
+from tlmed.evaluation.estimates.unit_scores import SeedScores
 from tlmed.evaluation.metrics import METRICS, Floats, Integers, Scored
-from tlmed.evaluation.unit_scores import SeedScores
 
 NAMES = ("auroc", "auprc", "brier", "accuracy", "sensitivity", "f1")
 CASES, FOLDS, REPEATS = (45, 90, 180, 360, 720), 5, 3

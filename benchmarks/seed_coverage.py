@@ -22,14 +22,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm, t
 
-from tlmed.evaluation.auroc import auroc
-from tlmed.evaluation.figure_cells import Cell, Part, value_of
-from tlmed.evaluation.fixed_test import estimate_auroc, estimate_composites
+from tlmed.evaluation.estimates.figure_cells import Cell, Part, value_of
+from tlmed.evaluation.estimates.fixed_test import estimate_auroc, estimate_composites
+from tlmed.evaluation.estimates.shares import count_shares, estimate_share
 from tlmed.evaluation.intervals import Estimate, bootstrap_by_group
-from tlmed.evaluation.jackknife import jackknife_covariance, leave_one_group_out_aurocs
 from tlmed.evaluation.metrics import METRICS, Floats, Integers, Scored
-from tlmed.evaluation.multi_reader import variance_over_readers
-from tlmed.evaluation.shares import count_shares, estimate_share
+from tlmed.evaluation.statistics.auroc import auroc
+from tlmed.evaluation.statistics.jackknife import jackknife_covariance, leave_one_group_out_aurocs
+from tlmed.evaluation.statistics.multi_reader import variance_over_readers
 
 GROUPS, IMAGES, SEEDS, SPREADS = (10, 20, 60), (1, 4), (3, 5), (0.0, 0.2)
 TRUTHS = ((0.85, 0.90), (0.95, 0.97))  # sensitivity, AUROC

@@ -29,7 +29,7 @@ LAYERS = [
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # What pure functions of predictions may know besides the standard library and each other.
-PURE = {file.name for file in (PACKAGE / "evaluation").glob("*.py")} - {"predict.py"}
+PURE = sorted(set((PACKAGE / "evaluation").rglob("*.py")) - {PACKAGE / "evaluation/predict.py"})
 PURE_IMPORTS = {"numpy", "scipy", "pandas", "sklearn", "tlmed"}
 
 LONGEST_BODY, LONGEST_FILE = 60, 400
@@ -75,10 +75,10 @@ def test_what_is_deployed_carries_no_training_code() -> None:
 
 
 def test_metrics_know_arrays_and_tables_alone() -> None:
-    for name in PURE:
-        tops = {module.split(".")[0] for module in imported_modules(parsed(PACKAGE / "evaluation" / name))}
+    for file in PURE:
+        tops = {module.split(".")[0] for module in imported_modules(parsed(file))}
         foreign = {top for top in tops if (PACKAGE.parent / top).exists() or not _is_standard(top)} - PURE_IMPORTS
-        assert foreign == set(), name
+        assert foreign == set(), file
 
 
 def _is_standard(top: str) -> bool:

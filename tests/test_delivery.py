@@ -12,9 +12,9 @@ import pytest
 
 from tlmed.data.manifest import Manifest
 from tlmed.delivery import deliver_bundle
-from tlmed.evaluation.calibrated_metrics import measure_calibrated
+from tlmed.evaluation.decisions.calibrated_metrics import measure_calibrated
+from tlmed.evaluation.decisions.held_out_fit import fit_held_out
 from tlmed.evaluation.evaluate import evaluate_predictions
-from tlmed.evaluation.held_out_fit import fit_held_out
 from tlmed.recipe.load import parse_recipe
 from tlmed.recipe.protocol import EvaluationSettings
 from tlmed.recipe.recipe import Recipe, resolve_arms, resolved

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tlmed.evaluation.held_out_fit import fit_held_out
+from tlmed.evaluation.decisions.held_out_fit import fit_held_out
 from tlmed.models.licences import licence_concern
 from tlmed.models.weight_sources import MODEL_FILE, WeightSource
 from tlmed.recipe.recipe import Recipe

@@ -21,9 +21,9 @@ from tlmed.audit.thumbnails import Thumbnails, make_thumbnails
 from tlmed.audit.usage import check_usage
 from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages
-from tlmed.evaluation.baseline_comparison import compare_with_baselines
-from tlmed.evaluation.calibrated_metrics import measure_calibrated
-from tlmed.evaluation.drift import input_summary
+from tlmed.evaluation.assessment.drift import input_summary
+from tlmed.evaluation.decisions.calibrated_metrics import measure_calibrated
+from tlmed.evaluation.estimates.baseline_comparison import compare_with_baselines
 from tlmed.evaluation.evaluate import evaluate_predictions
 from tlmed.recipe.recipe import Recipe, image_of, training_of
 from tlmed.runtime.digests import source_digest

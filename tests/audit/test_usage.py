@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from tlmed.audit import usage
 from tlmed.audit.findings import Finding
 from tlmed.audit.usage import check_usage, score_follows
-from tlmed.evaluation.auroc import auroc_interval
+from tlmed.evaluation.statistics.auroc import auroc_interval
 
 _NUM = 160
 

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.project import Project, Tlmed
 from tlmed.data.image_headers import read_image_headers
 from tlmed.data.images import read_image
-from tlmed.evaluation.drift import input_summary
+from tlmed.evaluation.assessment.drift import input_summary
 from tlmed.recipe.model import ImageSettings
 
 

@@ -10,11 +10,11 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from tlmed.evaluation.agreement import quadratic_weighted_kappa
 from tlmed.evaluation.calibration import calibration_intercept, calibration_slope
-from tlmed.evaluation.multiplicity import holm
-from tlmed.evaluation.one_class import score_one_class
-from tlmed.evaluation.proportions import wilson_interval
+from tlmed.evaluation.statistics.agreement import quadratic_weighted_kappa
+from tlmed.evaluation.statistics.multiplicity import holm
+from tlmed.evaluation.statistics.one_class import score_one_class
+from tlmed.evaluation.statistics.proportions import wilson_interval
 from tlmed.evaluation.tests import mcnemar
 
 

@@ -10,8 +10,8 @@ from sklearn.metrics import brier_score_loss
 from tlmed.evaluation.calibration import CALIBRATION_METRICS, calibration_curve, calibration_error
 from tlmed.evaluation.intervals import bootstrap_by_group
 from tlmed.evaluation.metrics import Scored, brier
-from tlmed.evaluation.one_class import score_one_class
-from tlmed.evaluation.proportions import wilson_interval
+from tlmed.evaluation.statistics.one_class import score_one_class
+from tlmed.evaluation.statistics.proportions import wilson_interval
 
 
 def _measure(scored: Scored) -> dict[str, float]:

@@ -17,7 +17,7 @@ from tlmed.evaluation.metrics import (
     Weights,
     decide,
 )
-from tlmed.evaluation.multiclass_auroc import hand_till_auroc
+from tlmed.evaluation.statistics.multiclass_auroc import hand_till_auroc
 
 
 def _measure(name: str, scored: Scored, weights: Weights | None = None) -> float:

@@ -10,8 +10,8 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
 from tests.evaluation.haemorrhage import IS_POOR, S100B, WFNS
-from tlmed.evaluation.auroc import auroc, auroc_covariance
 from tlmed.evaluation.metrics import Integers
+from tlmed.evaluation.statistics.auroc import auroc, auroc_covariance
 from tlmed.evaluation.tests import (
     clustered_mcnemar,
     compare_aurocs,

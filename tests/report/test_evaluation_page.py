@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tlmed.evaluation.assessment import Assessment, Question, assess
-from tlmed.evaluation.case_data import gather_cases
+from tlmed.evaluation.assessment.assessment import Assessment, Question, assess
+from tlmed.evaluation.assessment.case_data import gather_cases
 from tlmed.report.evaluation_figures import Picture, draw_assessment
 from tlmed.report.evaluation_page import render_html, render_markdown, sections
 

@@ -15,9 +15,9 @@ from scipy.special import expit, logit
 from tlmed import Bundle
 from tlmed.data.images import UnreadableImage
 from tlmed.errors import InputError
-from tlmed.evaluation.decision_rule import ChosenPoint, DecisionRule
-from tlmed.evaluation.recalibration import PlattScaling
-from tlmed.evaluation.thresholds import OperatingPoint
+from tlmed.evaluation.decisions.decision_rule import ChosenPoint, DecisionRule
+from tlmed.evaluation.decisions.recalibration import PlattScaling
+from tlmed.evaluation.decisions.thresholds import OperatingPoint
 from tlmed.models.classifier import create_classifier
 from tlmed.models.weights import save_weights
 from tlmed.recipe.model import BackboneSettings, ImageSettings

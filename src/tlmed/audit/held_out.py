@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from tlmed.evaluation.auroc import auroc_interval
 from tlmed.evaluation.metrics import Floats, Integers, Scored, auroc
+from tlmed.evaluation.statistics.auroc import auroc_interval
 
 NUM_RESAMPLES = 1000
 NUM_FOLDS = 5

@@ -24,7 +24,7 @@ from tlmed.audit.held_out import (
 from tlmed.audit.thumbnails import Thumbnails, border, halved, intensity_statistics
 from tlmed.errors import name_some
 from tlmed.evaluation.metrics import Floats, Integers
-from tlmed.evaluation.multiplicity import holm
+from tlmed.evaluation.statistics.multiplicity import holm
 
 MIN_LOW, MAX_P_VALUE = 0.60, 0.05
 
@@ -32,7 +32,7 @@ MIN_LOW, MAX_P_VALUE = 0.60, 0.05
 _KNOWN_COLUMNS = frozenset(
     ("path", "file", "label", "patient", "study", "series", "split", "source", "group", "unit", "digest")
 )
-# AUROC moves by less than 0.01 from here to 200 trees, and by 0.04 from one draw of folds to the next (COVID-CT).
+# From here to 200 trees AUROC moves by about 0.01, from one draw of folds to the next by 0.04 (COVID-CT, phantoms).
 _NUM_TREES, _NUM_TREES_OF_A_COLUMN = 64, 32
 _MAX_LEVELS = 30
 _MAX_CLASSES = 20  # time grows with their number: each is compared with the rest in every resample
@@ -90,7 +90,7 @@ class _Probe:
     kind: str
     what: str
     score: _Scores
-    details: Callable[[_Units], dict[str, Any]] = field(default=lambda _: {})
+    details: Callable[[_Units, Telling], dict[str, Any]] = field(default=lambda *_: {})
     is_baseline: bool = False
 
 
@@ -127,7 +127,7 @@ def probe_shortcuts(
 
 
 def _finding(name: str, probe: _Probe, told: Telling, adjusted: float | None, units: _Units) -> Finding:
-    more = probe.details(units)
+    more = probe.details(units, told)
     is_warning = adjusted is not None and told.low is not None and told.low > MIN_LOW and adjusted < MAX_P_VALUE
     alone = more.get("single_class_sources", {})
     of_one_class = f"; one class alone in {name_some(f'{k} ({v})' for k, v in alone.items())}" if alone else ""
@@ -195,7 +195,7 @@ def _probes(units: _Units, seed: int) -> Iterator[_Probe]:
         "shortcut_metadata",
         "from the files' size, form and tags alone",
         forest(metadata),
-        lambda units: {"alone": _each_alone(units, _by_column(metadata), seed)},
+        lambda units, told: {"alone": _each_alone(units, _by_column(metadata), seed, told)},
     )
     yield _Probe(
         "shortcut_border",
@@ -209,7 +209,7 @@ def _probes(units: _Units, seed: int) -> Iterator[_Probe]:
             "shortcut_column",
             f"from the table's columns alone ({name_some(columns)})",
             forest(np.concatenate(list(by_column.values()), axis=1)),
-            lambda units: {"alone": _each_alone(units, by_column, seed)},
+            lambda units, told: {"alone": _each_alone(units, by_column, seed, told)},
         )
     if "source" in units.rows.columns:
         counts = pd.crosstab(units.rows["source"], units.rows["label"])
@@ -217,7 +217,7 @@ def _probes(units: _Units, seed: int) -> Iterator[_Probe]:
             "source_confounding",
             "from the source alone",
             forest(_encode(units, units.rows["source"])),
-            lambda units: {
+            lambda units, _: {
                 "images_by_source": counts.head(_MAX_LEVELS).to_dict("index"),
                 "single_class_sources": single_class_sources(units.rows),
             },
@@ -261,7 +261,7 @@ def _baselines(units: _Units, forest: Callable[[Floats], _Scores], seed: int) ->
         yield _Probe("simple_baseline", what, score, partial(_named, baseline), is_baseline=True)
 
 
-def _named(baseline: str, _: _Units) -> dict[str, Any]:
+def _named(baseline: str, *_: object) -> dict[str, Any]:
     return {"baseline": baseline}
 
 
@@ -309,14 +309,16 @@ def _by_column(features: pd.DataFrame) -> dict[str, Floats]:
     return {name: features.to_numpy()[:, [other == name for other in names]] for name in dict.fromkeys(names)}
 
 
-def _each_alone(units: _Units, by_column: Mapping[str, Floats], seed: int) -> dict[str, float]:
+def _each_alone(units: _Units, by_column: Mapping[str, Floats], seed: int, together: Telling) -> dict[str, float]:
     """AUROC of each column by itself, the highest first; those that are the same everywhere are left out."""
+    varying = {column: part for column, part in by_column.items() if not (part == part[:1]).all()}
+    if len(varying) == 1:
+        return dict.fromkeys(varying, together.value)
     values = {
         column: measure(
             units.held_out, forest_scores(part, units.held_out, seed, num_trees=_NUM_TREES_OF_A_COLUMN)
         ).value
-        for column, part in by_column.items()
-        if not (part == part[:1]).all()
+        for column, part in varying.items()
     }
     return dict(sorted(values.items(), key=lambda item: -item[1]))
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from tlmed.audit.findings import Finding
-from tlmed.evaluation.auroc import auroc, auroc_covariance, auroc_interval, logit_auroc_interval
 from tlmed.evaluation.intervals import Estimate
 from tlmed.evaluation.metrics import Floats
-from tlmed.evaluation.multiplicity import holm
+from tlmed.evaluation.statistics.auroc import auroc, auroc_covariance, auroc_interval, logit_auroc_interval
+from tlmed.evaluation.statistics.multiplicity import holm
 
 NUM_PERMUTATIONS = 2000
 MIN_GROUPS_OF_A_CLASS, MIN_GROUPS_OF_A_LEVEL = 10, 5

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from tlmed.evaluation.assessment import Assessment, Question
-    from tlmed.evaluation.case_data import Cases
-    from tlmed.evaluation.threshold_choice import Target
+    from tlmed.evaluation.assessment.assessment import Assessment, Question
+    from tlmed.evaluation.assessment.case_data import Cases
+    from tlmed.evaluation.assessment.threshold_choice import Target
     from tlmed.report.evaluation_page import Section
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def evaluate(
         "seed": seed,
         "indeterminate": indeterminate or (),
     }
-    from tlmed.evaluation.assessment import Question, assess
+    from tlmed.evaluation.assessment.assessment import Question, assess
 
     question = Question(
         positive=tuple(positive or ()),
@@ -118,7 +118,7 @@ def evaluate(
 
 def _target(aim: str | None, assure: str | None) -> Target | None:
     from tlmed.errors import InputError
-    from tlmed.evaluation.threshold_choice import parse_target
+    from tlmed.evaluation.assessment.threshold_choice import parse_target
 
     if aim is not None and assure is not None:
         raise InputError("--aim and --assure both choose the threshold; give one.")
@@ -129,7 +129,7 @@ def _target(aim: str | None, assure: str | None) -> Target | None:
 
 def _read_tables(source: Path, data: Path | None, asked: dict[str, Any]) -> Cases:
     from tlmed.data.prediction_files import read_case_file, read_prediction_file
-    from tlmed.evaluation.case_data import gather_cases
+    from tlmed.evaluation.assessment.case_data import gather_cases
 
     predictions = read_prediction_file(source)
     return gather_cases(predictions, None if data is None else read_case_file(data), **asked)
@@ -145,7 +145,7 @@ def _predict(
 
     from tlmed.data.sources import read_manifest
     from tlmed.errors import InputError
-    from tlmed.evaluation.case_data import gather_cases
+    from tlmed.evaluation.assessment.case_data import gather_cases
     from tlmed.serving.bundle import Bundle
     from tlmed.serving.labelled_predictions import compare_with_training, predict_labelled
 

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tlmed.evaluation.decision_rule import DecisionRule
+    from tlmed.evaluation.decisions.decision_rule import DecisionRule
 
 
 def predict(

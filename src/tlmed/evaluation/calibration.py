@@ -13,12 +13,12 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tlmed.evaluation.array_checks import group_index
 from tlmed.evaluation.intervals import Estimate
-from tlmed.evaluation.logistic_fit import fit_intercept, fit_slope_and_intercept, log_odds
 from tlmed.evaluation.metrics import Floats, Metric, Scored, Weights, ece
-from tlmed.evaluation.one_class import checked_one_class, positive_class
-from tlmed.evaluation.proportions import clustered_wilson_interval
+from tlmed.evaluation.statistics.array_checks import group_index
+from tlmed.evaluation.statistics.logistic_fit import fit_intercept, fit_slope_and_intercept, log_odds
+from tlmed.evaluation.statistics.one_class import checked_one_class, positive_class
+from tlmed.evaluation.statistics.proportions import clustered_wilson_interval
 
 _WEIGHTS_AT_ONCE = 2_000_000
 

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 
 from tlmed.errors import InputError
-from tlmed.evaluation.figure_cells import Cell, Conditions
-from tlmed.evaluation.fixed_test import estimate_on_fixed_test
-from tlmed.evaluation.fold_test import estimate_over_folds
-from tlmed.evaluation.interval_sentence import describe_intervals
+from tlmed.evaluation.estimates.figure_cells import Cell, Conditions
+from tlmed.evaluation.estimates.fixed_test import estimate_on_fixed_test
+from tlmed.evaluation.estimates.fold_test import estimate_over_folds
+from tlmed.evaluation.estimates.interval_sentence import describe_intervals
+from tlmed.evaluation.estimates.prediction_table import aggregate_units, read_test_rows, with_images_as_units
+from tlmed.evaluation.estimates.unit_scores import SeedScores, UnitScores, score_units
 from tlmed.evaluation.metrics import Integers
-from tlmed.evaluation.prediction_table import aggregate_units, read_test_rows, with_images_as_units
-from tlmed.evaluation.prevalence import Sampling
-from tlmed.evaluation.unit_scores import SeedScores, UnitScores, score_units
+from tlmed.evaluation.statistics.prevalence import Sampling
 
 __all__ = ["aggregate_units", "check_prevalence", "estimate_arm", "evaluate_predictions"]
 

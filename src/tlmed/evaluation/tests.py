@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binom, chi2, norm, t
 
-from tlmed.evaluation.array_checks import (
+from tlmed.evaluation.metrics import Floats
+from tlmed.evaluation.statistics.array_checks import (
     Booleans,
     check_length,
     check_level,
@@ -17,8 +18,7 @@ from tlmed.evaluation.array_checks import (
     checked_numbers,
     group_index,
 )
-from tlmed.evaluation.auroc import auroc_covariance
-from tlmed.evaluation.metrics import Floats
+from tlmed.evaluation.statistics.auroc import auroc_covariance
 
 
 @dataclass(frozen=True)

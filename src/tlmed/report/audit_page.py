@@ -33,7 +33,7 @@ _MEANING = MappingProxyType(
         "label_conflict": "The same picture cannot have two labels; one of them is wrong.",
         "stage_overlap": "What an earlier stage has seen is no test of a later one.",
         "shortcut_metadata": "The files' form says nothing about disease; a model may learn it instead.",
-        "shortcut_border": "The outermost eighth on each side holds labels, frames and the way of cropping, and seldom disease.",
+        "shortcut_border": "The outermost eighth on each side shows labels, frames and cropping, seldom disease.",
         "shortcut_column": "What the other columns tell of the class may be seen in the pictures too, as age is.",
         "source_confounding": "Where the classes come from different places, a model may learn the place.",
         "simple_baseline": "May see disease; what a model has to beat.",

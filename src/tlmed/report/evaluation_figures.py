@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tlmed.evaluation.assessment import Assessment
+from tlmed.evaluation.assessment.assessment import Assessment
 from tlmed.evaluation.calibration import calibration_curve
-from tlmed.evaluation.decision_curve import decision_curve
-from tlmed.evaluation.one_class import score_one_class
-from tlmed.evaluation.prevalence import weights_at_prevalence
-from tlmed.evaluation.prevalence_shift import shift_to_prevalence
+from tlmed.evaluation.statistics.decision_curve import decision_curve
+from tlmed.evaluation.statistics.one_class import score_one_class
+from tlmed.evaluation.statistics.prevalence import weights_at_prevalence
+from tlmed.evaluation.statistics.prevalence_shift import shift_to_prevalence
 
 MIN_EVENTS_FOR_RELIABILITY = 100
 _DOTS_PER_INCH = 110

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from tlmed.data.manifest import Manifest
-from tlmed.evaluation.design import detectable_difference, too_few_groups
+from tlmed.evaluation.statistics.design import detectable_difference, too_few_groups
 from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.progress import format_seconds
 from tlmed.runtime.store import Store

@@ -15,7 +15,7 @@ import pandas as pd
 from tlmed.data.images import UnreadableImage, read_image
 from tlmed.data.sources import list_images
 from tlmed.errors import InputError
-from tlmed.evaluation.decision_rule import DecisionRule
+from tlmed.evaluation.decisions.decision_rule import DecisionRule
 from tlmed.models.weight_sources import member_file
 from tlmed.recipe.model import BackboneSettings, ImageSettings
 from tlmed.runtime.progress import track

@@ -13,8 +13,8 @@ from tlmed.data.image_headers import read_image_headers
 from tlmed.data.images import UnreadableImage, read_image
 from tlmed.data.manifest import Manifest
 from tlmed.errors import InputError, name_some
-from tlmed.evaluation.drift import compare_input, draw_images, input_features
-from tlmed.evaluation.exclusions import UNREADABLE
+from tlmed.evaluation.assessment.drift import compare_input, draw_images, input_features
+from tlmed.evaluation.assessment.exclusions import UNREADABLE
 from tlmed.recipe.model import ImageSettings
 from tlmed.runtime.progress import track
 from tlmed.serving.bundle import Bundle

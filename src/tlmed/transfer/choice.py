@@ -14,7 +14,7 @@ from tlmed.data.folds import stratified_folds
 from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages, images_name
 from tlmed.evaluation.evaluate import aggregate_units
-from tlmed.evaluation.multiclass_auroc import one_vs_rest_auroc
+from tlmed.evaluation.statistics.multiclass_auroc import one_vs_rest_auroc
 from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.store import Store
 from tlmed.transfer.chain import train_chain

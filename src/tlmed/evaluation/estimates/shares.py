@@ -1,0 +1,128 @@
+"""Figures that are shares of units, such as sensitivity: how many of how many, and the interval by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from tlmed.evaluation.estimates.figure_cells import Cell, too_few_in_denominator
+from tlmed.evaluation.metrics import Floats, Integers, Scored
+from tlmed.evaluation.statistics.array_checks import Booleans
+from tlmed.evaluation.statistics.jackknife import jackknife_covariance
+from tlmed.evaluation.statistics.multi_reader import variance_over_readers
+from tlmed.evaluation.statistics.proportions import clustered_wilson_limits, effective_wilson_interval
+
+SHARES_OF_TWO_CLASSES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+SHARES_OF_SEVERAL_CLASSES = ("accuracy",)
+# By simulation (benchmarks/coverage.py) 95 % intervals of sensitivity hold the truth in up to 99 % below it.
+CAUTIOUS_BELOW = 20
+
+_DENOMINATORS = {
+    "sensitivity": "are positive",
+    "specificity": "are negative",
+    "ppv": "were called positive",
+    "npv": "were called negative",
+}
+
+
+class ShareCounts(NamedTuple):
+    """By group, for one seed.
+
+    Attributes:
+        successes: (G,) units that are right.
+        sizes: (G,) of so many that count.
+    """
+
+    successes: Floats
+    sizes: Floats
+
+
+def count_shares(name: str, scored: Scored, groups: Integers) -> ShareCounts:
+    """Return the counts of `accuracy`, `sensitivity`, `specificity`, `ppv` or `npv`, the last four of two classes."""
+    is_positive, is_called = scored.labels == scored.positive, scored.predicted == scored.positive
+    counted: Booleans = {
+        "accuracy": np.ones(len(groups), dtype=np.bool_),
+        "sensitivity": is_positive,
+        "specificity": ~is_positive,
+        "ppv": is_called,
+        "npv": ~is_called,
+    }[name]
+    num_groups = int(groups.max()) + 1
+    right = counted & (scored.labels == scored.predicted)
+    return ShareCounts(
+        np.bincount(groups[right], minlength=num_groups).astype(np.float64),
+        np.bincount(groups[counted], minlength=num_groups).astype(np.float64),
+    )
+
+
+def estimate_share(
+    name: str, of_seeds: Sequence[Scored], groups: Integers, too_few: str | None, *, out_of_fold: bool = False
+) -> Cell:
+    """Return a share, averaged over seeds, and its interval.
+
+    One seed: Wilson's interval, by group. Several seeds that scored the same fixed test set: Wilson's on the effective
+    number of trials that the variance over seeds and groups comes to. Out of fold: Wilson's on the mean over repeats of
+    each group's counts; approximate, for the models of the folds share training data.
+
+    Args:
+        name: of the share.
+        of_seeds: the same units, scored by each seed.
+        groups: (N,) the group of each unit, 0, 1, ...
+        too_few: the sentence where groups are too few for any interval.
+        out_of_fold: whether each seed is a repeat of folds, whose decisions are pooled here.
+    """
+    counts = [count_shares(name, one, groups) for one in of_seeds]
+    if any(one.sizes.sum() == 0 for one in counts):
+        return Cell(None)
+    value = float(np.mean([one.successes.sum() / one.sizes.sum() for one in counts]))
+    cell = Cell(value)
+    if len(counts) == 1:
+        (only,) = counts
+        cell = Cell(value, numerator=int(only.successes.sum()), denominator=int(only.sizes.sum()))
+    num_holding = min(int((one.sizes > 0).sum()) for one in counts)
+    if name in _DENOMINATORS:
+        too_few = too_few_in_denominator(num_holding, _DENOMINATORS[name])
+    if too_few is not None:
+        return replace(cell, too_few=too_few)
+    if out_of_fold:
+        low, high = _limits(_mean_counts(counts))
+        method = "clustered Wilson of out-of-fold decisions, approximate"
+        return cell.with_interval(min(low, value), max(high, value), method)
+    cautious = f", cautious below {CAUTIOUS_BELOW} groups" if num_holding < CAUTIOUS_BELOW else ""
+    if len(counts) > 1:
+        return _over_seeds(cell, value, counts, cautious)
+    name_of_method = "Wilson" if only.sizes.max() == 1 else "clustered Wilson"
+    return cell.with_interval(*_limits(only), name_of_method + cautious)
+
+
+def _over_seeds(cell: Cell, value: float, counts: Sequence[ShareCounts], cautious: str) -> Cell:
+    """The mean over seeds as random readers: covariance of the seeds by leaving out groups, then Wilson's interval."""
+    successes, sizes = (np.stack(rows, axis=1) for rows in zip(*counts, strict=True))
+    held = sizes.max(axis=1) > 0
+    successes, sizes = successes[held], sizes[held]
+    shares = successes.sum(axis=0) / sizes.sum(axis=0)
+    left = sizes.sum(axis=0) - sizes
+    leave_one_out = (successes.sum(axis=0) - successes) / left
+    variance, freedom = variance_over_readers(shares, jackknife_covariance(leave_one_out))
+    method = "Wilson over seeds and groups (Obuchowski-Rockette variance)" + cautious
+    # No more than if all decisions were independent; and where they show no variance, as if all of a group were one.
+    if variance > 0:
+        num_trials = min(value * (1 - value) / variance, float(sizes.sum()))
+    else:
+        of_groups = sizes.mean(axis=1)
+        num_trials = float(of_groups.sum() ** 2 / (of_groups**2).sum())
+    limits = effective_wilson_interval(value, num_trials, degrees_of_freedom=min(freedom, len(sizes) - 1))
+    return cell.with_interval(limits.low, limits.high, method)
+
+
+def _mean_counts(counts: Sequence[ShareCounts]) -> ShareCounts:
+    return ShareCounts(*(np.mean(rows, axis=0) for rows in zip(*counts, strict=True)))
+
+
+def _limits(counts: ShareCounts) -> tuple[float, float]:
+    held = counts.sizes > 0
+    low, high = clustered_wilson_limits(counts.successes[held][None, :], counts.sizes[held])
+    return float(low[0]), float(high[0])
