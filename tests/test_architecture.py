@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"cli"},
     {"experiment"},
-    {"measuring"},
+    {"results", "measuring", "references"},
     {"domains", "auditing", "external", "delivery", "draft"},
     {"report"},
     {"serving"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from collections.abc import Sequence
@@ -12,32 +11,30 @@ from typing import Any
 
 import pandas as pd
 
-from tlmed.auditing import add_skipped, audit_domains
+from tlmed.auditing import add_skipped, audit_domains, flagged_paths
 from tlmed.data.manifest import Manifest
 from tlmed.data.splits import check_trainable
-from tlmed.delivery import deliver_bundle
-from tlmed.domains import PreparedDomains, needs_test, prepare_domains, read_domains
+from tlmed.domains import needs_test, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
 from tlmed.external import predict_external, read_external_sets
 from tlmed.measuring import MEASUREMENTS, Measured, measure_once
 from tlmed.models.weight_pins import pin_weights
 from tlmed.recipe.load import load_recipe
 from tlmed.recipe.recipe import Recipe, resolve_arms
-from tlmed.report.run_figures import draw_run
-from tlmed.report.run_summary import results_text
+from tlmed.references import references
+from tlmed.results import write_results, write_splits
 from tlmed.runtime.hardware import resolve_hardware
 from tlmed.runtime.inventory import RESERVED_NAMES, record_references
 from tlmed.runtime.ledger import digest_of_test, open_test
-from tlmed.runtime.run_folder import METRICS_FILE, open_run_folder, recipe_of_results
-from tlmed.runtime.store import Store, write_durably, write_json_durably
+from tlmed.runtime.run_folder import open_run_folder, recipe_of_results
+from tlmed.runtime.store import Store, write_json_durably
 from tlmed.transfer.chain import train_chain
 from tlmed.transfer.choice import InnerPlan, choices_card, choose_settings, plan_choice
-from tlmed.transfer.plan import NO_FOLD, ChainPlan, plan_chain
-from tlmed.transfer.predictions import PREDICTIONS, predict_chain, predicted_stage
+from tlmed.transfer.plan import ChainPlan, plan_chain
+from tlmed.transfer.predictions import predict_chain
 
 log = logging.getLogger(__name__)
 
-_PREDICTIONS_FILE = "predictions.parquet"
 _PAIRS_FILE = "arms.json"
 
 
@@ -88,32 +85,30 @@ def run(
         folder.log("started", arms=sorted({arm for arm, _ in pairs}), seeds=sorted({seed for _, seed in pairs}))
         domains = read_domains(recipe, shared)
         sets = read_external_sets(recipe, domains, shared)
-        audited = audit_domains(recipe, domains, place / "audit.json")
+        audited = audit_domains(recipe, domains, place / "audit.json", shared)
         data = prepare_domains(recipe, audited.domains, shared)
         add_skipped(place / "audit.json", data.skipped)
-        target = data.manifests[recipe.target.name]
         inner = plan_choice(recipe, data.manifests, pairs, shared)
+        unchosen = plan_chain(recipe, data.manifests, pairs, shared)
+        record_references(place, references(recipe, audited, data, unchosen, inner.tasks, shared), finished=False)
         choices = choose_settings(inner, data.images, shared)
         chosen = {fit: choice.candidate for fit, choice in choices.items()}
-        plan = plan_chain(recipe, data.manifests, pairs, shared, chosen)
-        _write_splits(place, target.table, plan)
-        record_references(place, _references(recipe, plan, inner, data, shared), finished=False)
+        plan = plan_chain(recipe, data.manifests, pairs, shared, chosen) if chosen else unchosen
+        target = data.manifests[recipe.target.name]
+        write_splits(place, target.table, plan)
+        record_references(place, references(recipe, audited, data, plan, inner.tasks, shared), finished=False)
         trained = train_chain(plan, data.images, shared)
         predictions = predict_chain(plan, target, data.images, shared)
         external = predict_external(recipe, sets, plan, shared)
         num_openings = _open_test(recipe, plan, predictions, target, shared)
-        images = data.images[recipe.target.name]
-        measured = measure_once(recipe, Measured(target, plan, predictions, images, external), shared)
+        on = Measured(
+            target, plan, predictions, data.images[recipe.target.name], external, flagged=flagged_paths(audited)
+        )
+        measured = measure_once(recipe, on, shared)
         metrics = measured.metrics | {"test_openings": num_openings, "chosen": choices_card(choices)}
-        _write_predictions(place / _PREDICTIONS_FILE, predictions)
-        for name, (of_set, _) in external.items():
-            _write_predictions(place / "external" / f"{name}.parquet", of_set)
-        write_durably(place / "results.md", results_text(metrics))
-        write_json_durably(place / METRICS_FILE, metrics)
-        draw_run(place, plan, predictions, metrics, shared)
-        deliver_bundle(place / "bundle", recipe, plan, predictions, metrics, measured.input_summary, shared)
+        write_results(place, recipe, plan, predictions, external, metrics, measured.input_summary, shared)
         write_json_durably(place / _PAIRS_FILE, pairs)
-        needed = _references(recipe, plan, inner, data, shared) | {MEASUREMENTS: [measured.key]}
+        needed = references(recipe, audited, data, plan, inner.tasks, shared) | {MEASUREMENTS: [measured.key]}
         record_references(place, needed, finished=True)
         folder.log("finished", trained=trained)
     return RunResult(place, predictions, metrics, trained)
@@ -147,7 +142,7 @@ def plan_run(
     place, shared = _places(recipe, out, store)
     pairs = requested_pairs(recipe, arms, seeds)
     recipe = _pinned(recipe, place, shared, pairs, may_download=False)
-    domains = audit_domains(recipe, read_domains(recipe, shared), file=None).domains
+    domains = audit_domains(recipe, read_domains(recipe, shared), None, shared).domains
     for name, domain in domains.items():
         check_trainable(domain, name, needs_test=needs_test(recipe, name))
     read_external_sets(recipe, domains, shared)
@@ -192,43 +187,8 @@ def _with_earlier_pairs(place: Path, requested: Sequence[tuple[str, int]]) -> li
     return [*earlier, *(pair for pair in requested if pair not in earlier)]
 
 
-def _references(
-    recipe: Recipe, plan: ChainPlan, inner: InnerPlan, data: PreparedDomains, store: Store
-) -> dict[str, list[str]]:
-    """What in the store this run would need again."""
-    stages = plan.tasks | inner.tasks
-    phantoms = [name for name in data.manifests if recipe.stage(name).data.phantom is not None]
-    return {
-        "stages": [*stages, *plan.foreign_stages()],
-        "images": sorted({one.key for one in data.images.values()}),
-        "predictions": [key for key in store.entries(PREDICTIONS) if predicted_stage(store, key) in stages],
-        "phantoms": [data.manifests[name].root.name for name in phantoms],
-    }
-
-
 def _open_test(recipe: Recipe, plan: ChainPlan, predictions: pd.DataFrame, target: Manifest, store: Store) -> int:
     """Note in the store's ledger that the test set is opened; returns how often it was."""
     tested = set(predictions.loc[predictions["split"] == "test", "path"])
     digests = target.table.loc[target.table["path"].isin(tested), "digest"]
     return open_test(store, digest_of_test(digests), plan.last.values(), recipe=recipe.name)
-
-
-def _write_splits(folder: Path, target: pd.DataFrame, plan: ChainPlan) -> None:
-    """A row an image; under folds a row an image, repeat (seed) and fold that holds it out."""
-    columns = ["path", "unit", "group", "split", "fold"]
-    if plan.folds is None:
-        splits = target.assign(fold=NO_FOLD)[columns]
-    else:
-        of_seeds = [
-            target.assign(split="test", fold=of_row, seed=seed)[[*columns, "seed"]]
-            for seed, of_row in plan.folds.of_seed.items()
-        ]
-        splits = pd.concat(of_seeds)
-    write_durably(folder / "splits.csv", splits.to_csv(index=False))
-
-
-def _write_predictions(file: Path, predictions: pd.DataFrame) -> None:
-    stream = io.BytesIO()
-    predictions.to_parquet(stream, index=False)
-    file.parent.mkdir(exist_ok=True)
-    write_durably(file, stream.getvalue())

@@ -21,6 +21,7 @@ from tlmed.audit.thumbnails import Thumbnails, make_thumbnails
 from tlmed.audit.usage import check_usage
 from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages
+from tlmed.errors import InputError
 from tlmed.evaluation.assessment.drift import input_summary
 from tlmed.evaluation.decisions.calibrated_metrics import measure_calibrated
 from tlmed.evaluation.estimates.baseline_comparison import compare_with_baselines
@@ -114,11 +115,7 @@ def _measure(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> dict
     metrics["baselines"] = _compare_with_baselines(recipe, measured, thumbnails)
     metrics["usage"] = _check_usage(recipe, measured, thumbnails)
     if measured.flagged:
-        is_flagged = predictions["path"].isin(measured.flagged)
-        metrics["without_flagged"] = {
-            "num_flagged": int(predictions.loc[is_flagged, "path"].nunique()),
-            **_evaluate(recipe, predictions[~is_flagged], groups_known=groups_known),
-        }
+        metrics["without_flagged"] = _measure_without(recipe, predictions, measured.flagged, groups_known=groups_known)
     metrics["external"] = {
         name: {"num_unreadable": num_unreadable, **_measure_external(recipe, predictions, table)}
         for name, (table, num_unreadable) in measured.external.items()
@@ -136,6 +133,18 @@ def _evaluate(recipe: Recipe, predictions: pd.DataFrame, *, groups_known: bool) 
         sampling=evaluation.sampling,
         prevalence=evaluation.prevalence,
     )
+
+
+def _measure_without(
+    recipe: Recipe, predictions: pd.DataFrame, flagged: Collection[str], *, groups_known: bool
+) -> dict[str, Any]:
+    """Measure on what is left without some images, or say why that cannot be done."""
+    is_flagged = predictions["path"].isin(flagged) & (predictions["split"] == "test")
+    told: dict[str, Any] = {"num_flagged": int(predictions.loc[is_flagged, "path"].nunique())}
+    try:
+        return told | _evaluate(recipe, predictions[~is_flagged], groups_known=groups_known)
+    except InputError as error:
+        return told | {"not_measured": str(error)}
 
 
 def _measure_calibrated(recipe: Recipe, predictions: pd.DataFrame) -> dict[str, Any]:

@@ -70,6 +70,12 @@ def _without_flagged(metrics: Mapping[str, Any]) -> Iterator[str]:
     if "without_flagged" not in metrics:
         return
     rest = metrics["without_flagged"]
+    if "not_measured" in rest:
+        yield (
+            f"Warning: without the {rest['num_flagged']} test images that waived findings are about nothing could be "
+            f"measured ({rest['not_measured']})"
+        )
+        return
     aurocs = "; ".join(f"{arm} {_value(row['auroc'])}" for arm, row in rest["arms"].items())
     yield (
         f"Without the {rest['num_flagged']} test images that waived findings are about ({rest['num_units']} units "

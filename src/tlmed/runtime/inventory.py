@@ -11,7 +11,7 @@ from pathlib import Path
 from tlmed.runtime.store import Store, is_content_key, key_of_leftover, write_json_durably
 
 REFERENCES_FILE = "references.json"
-KINDS = ("stages", "images", "predictions", "phantoms", "measurements")
+KINDS = ("stages", "images", "predictions", "phantoms", "audits", "measurements")
 RESERVED_NAMES = (*KINDS, "weights")
 
 
