@@ -20,8 +20,9 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
+from tlmed.auditing import audit_domains
 from tlmed.cli.screen import show_log
-from tlmed.domains import audit_domains, prepare_domains, read_domains
+from tlmed.domains import prepare_domains, read_domains
 from tlmed.recipe.load import load_recipe
 from tlmed.runtime.hardware import resolve_hardware
 from tlmed.runtime.store import Store
@@ -64,7 +65,7 @@ def cross_validate(arguments: argparse.Namespace, overrides: Sequence[str]) -> l
     """AUROC of every fold and seed."""
     recipe = resolve_hardware(load_recipe(arguments.recipe, overrides))
     store = Store(arguments.out)
-    domains = audit_domains(recipe, read_domains(recipe, store), None).domains
+    domains = audit_domains(recipe, read_domains(recipe, store), None, store).domains
     data = prepare_domains(recipe, domains, store)
     target = data.manifests[recipe.target.name]
     known = target.table[target.table["split"] != "test"].reset_index(drop=True)
@@ -75,7 +76,7 @@ def cross_validate(arguments: argparse.Namespace, overrides: Sequence[str]) -> l
         pairs = [(arguments.arm, seed) for seed in arguments.seeds]
         plan = plan_chain(recipe, {**data.manifests, recipe.target.name: domain}, pairs, store)
         train_chain(plan, data.images, store)
-        predictions = predict_chain(plan, domain, data.images[recipe.target.name], store)
+        predictions = predict_chain(plan, domain, data.images, store)
         scores += [_auroc(part, str(recipe.evaluation.positive)) for _, part in predictions.groupby("seed")]
     return scores
 

@@ -15,7 +15,6 @@ from PIL import Image
 
 from tlmed.audit.chain import AuditReport
 from tlmed.auditing import add_skipped, audit_content, audit_data, audit_domains, audit_recipe, flagged_paths
-from tlmed.data.manifest import Manifest
 from tlmed.data.sources import read_manifest
 from tlmed.domains import read_domains
 from tlmed.errors import InputError
@@ -164,12 +163,3 @@ def test_the_audit_is_written_complete_and_again_only_for_other_unreadable_image
     assert file.stat().st_mtime_ns == written
     add_skipped(file, report.unreadable[:0])
     assert json.loads(file.read_text(encoding="utf-8"))["unreadable"] == []
-
-
-def test_without_a_store_no_picture_is_looked_at(tmp_path: Path) -> None:
-    table = pd.DataFrame(
-        {"path": ["a", "b"], "label": ["sick", "well"], "group": ["p", "q"], "split": ["train", "test"]}
-    )
-    table = table.assign(digest=["A", "B"], file=["/nowhere/a", "/nowhere/b"])
-    domains = {"target": Manifest("target", Path(), table, "group")}
-    assert audit_domains(_recipe(tmp_path), domains, None).findings == []

@@ -14,7 +14,7 @@ import pandas as pd
 
 from tlmed.audit.chain import AuditReport, audit_chain
 from tlmed.audit.findings import Finding
-from tlmed.audit.leakage import HOW_TO_MEND, Side, check_leakage
+from tlmed.audit.leakage import HOW_TO_MEND, Side
 from tlmed.data.manifest import Manifest
 from tlmed.errors import InputError
 from tlmed.recipe.data import DataSettings
@@ -28,9 +28,7 @@ log = logging.getLogger(__name__)
 _SIDE_OF_PROTOCOL: Mapping[str, Side] = MappingProxyType({"kfold": "group", "leave-one-source-out": "source"})
 
 
-def audit_domains(
-    recipe: Recipe, domains: Mapping[str, Manifest], file: Path | None, store: Store | None = None
-) -> AuditReport:
+def audit_domains(recipe: Recipe, domains: Mapping[str, Manifest], file: Path | None, store: Store) -> AuditReport:
     """Audit the data of a run, write `audit.json`, and stop on an error that is neither mended nor waived.
 
     Shortcuts are looked for in the target, and images that tlmed draws itself for an earlier stage are not searched:
@@ -40,19 +38,14 @@ def audit_domains(
         recipe: says what is mended and waived.
         domains: by stage, the target last; tables with `digest` and `split`.
         file: `audit.json`; None writes nothing and looks for no shortcuts (a plan).
-        store: keeps thumbnails and findings, so that the same data are not looked at twice. None: groups and identical
-            files alone are compared, no picture is looked at.
+        store: keeps thumbnails and findings, so that the same data are not looked at twice.
 
     Raises:
         InputError: leakage; `audit.json` is written before.
     """
-    if store is None:
-        leakage = check_leakage(domains, _settings(recipe), side=_side(recipe))
-        report = AuditReport(leakage.findings, leakage.domains, leakage.dropped)
-    else:
-        target = recipe.target.name
-        looked_at = [name for name in domains if name == target or recipe.stage(name).data.phantom is None]
-        report = _audit(recipe, domains, store, looked_at, [] if file is None else [target])
+    target = recipe.target.name
+    looked_at = [name for name in domains if name == target or recipe.stage(name).data.phantom is None]
+    report = _audit(recipe, domains, store, looked_at, [] if file is None else [target])
     if file is not None:
         write_audit(file, report, recipe.waive)
     for finding in report.findings:

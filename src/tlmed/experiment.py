@@ -137,7 +137,7 @@ def plan_run(
     arms: Sequence[str] = (),
     seeds: Sequence[int] = (),
 ) -> PlannedRun:
-    """Lay a run out without training or decoding; arguments and errors as in `run`."""
+    """Lay a run out without training; near-copies are looked for, which a run then need not; else as `run`."""
     recipe = resolve_hardware(recipe)
     place, shared = _places(recipe, out, store)
     pairs = requested_pairs(recipe, arms, seeds)

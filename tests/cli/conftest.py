@@ -28,6 +28,13 @@ evaluation: {positive: sick}
 """
 
 
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes and baselines of a few trees: what they find is the matter of other tests, here they only take time."""
+    for module in ("shortcuts", "baselines"):
+        monkeypatch.setattr(f"tlmed.audit.{module}._NUM_TREES", 4)
+
+
 @pytest.fixture
 def tlmed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Tlmed]:
     """Call the command line in this process."""
