@@ -19,11 +19,11 @@ def test_what_a_run_needs_is_kept_and_the_rest_goes(tlmed: Tlmed, project: Proje
 
     listed = json.loads(tlmed("clean", "runs", "--json").out)
     unused = {(entry["kind"], entry["key"]) for entry in listed["entries"] if not entry["runs"]}
-    assert {kind for kind, _ in unused} == {"stages", "predictions"}  # both runs share the decoded images
-    assert len(unused) == 3  # both runs share the probe, which takes no epochs
+    assert {kind for kind, _ in unused} == {"stages", "predictions", "measurements"}  # both runs share the images
+    assert len(unused) == 4  # both runs share the probe, which takes no epochs
     assert len(list(Path("runs/stages").glob("*/"))) == 5
 
-    assert len(json.loads(tlmed("clean", "runs", "--remove", "--json").out)["removed"]) == 3
+    assert len(json.loads(tlmed("clean", "runs", "--remove", "--json").out)["removed"]) == 4
     assert (
         json.loads(tlmed("run", project.recipe, "--out", "runs/kept", "--set", "training.epochs=1", "--json").out)[
             "trained"
@@ -36,8 +36,8 @@ def test_what_a_run_needs_is_kept_and_the_rest_goes(tlmed: Tlmed, project: Proje
 
 def test_runs_elsewhere_are_kept_when_named(tlmed: Tlmed, project: Project) -> None:
     tlmed("run", project.recipe, "--out", "far/away", "--store", "store")
-    assert "Nothing refers to 0 of 5" in tlmed("clean", "store", "--keep-run", "far/away").out
-    assert "Nothing refers to 5 of 5" in tlmed("clean", "store").out
+    assert "Nothing refers to 0 of 9" in tlmed("clean", "store", "--keep-run", "far/away").out
+    assert "Nothing refers to 9 of 9" in tlmed("clean", "store").out
 
 
 def test_store_that_is_not_there(tlmed: Tlmed, project: Project) -> None:

@@ -41,7 +41,11 @@ def test_run_folder_holds_everything(tlmed: Tlmed, project: Project) -> None:
     measured = metrics("runs/small")
     assert (measured["num_units"], measured["num_groups"], measured["positive"]) == (8, 8, "sick")
     assert "epochs: 1" in (folder / "recipe.yaml").read_text(encoding="utf-8")
-    assert json.loads((folder / "audit.json").read_text(encoding="utf-8"))["findings"] == []
+    findings = json.loads((folder / "audit.json").read_text(encoding="utf-8"))["findings"]
+    assert {finding["kind"] for finding in findings} >= {"shortcut_metadata", "simple_baseline"}
+    assert {finding["severity"] for finding in findings} <= {"note", "warning"}
+    assert {"majority", "metadata", "thumbnail-forest"} <= set(measured["baselines"])  # type: ignore[call-overload]
+    assert measured["operating_points"]["scratch"][0]["target"] == 0.9  # type: ignore[index]
     assert load_file(folder / "bundle/model.safetensors")
     assert "Not a medical device" in (folder / "bundle/README.md").read_text(encoding="utf-8")
     pictures = sorted((folder / "figures").glob("*.png"))

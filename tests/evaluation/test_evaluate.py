@@ -22,13 +22,13 @@ def _value(metrics: dict[str, Any], name: str, arm: str = "model") -> float:
 
 
 def test_the_content_names_what_was_measured_and_on_how_many() -> None:
-    table = random_rows(60, group=[f"patient {index // 2}" for index in range(60)])
-    table = table.assign(label=["sick" if index // 2 % 2 else "well" for index in range(60)])
+    table = random_rows(160, group=[f"patient {index // 2}" for index in range(160)])
+    table = table.assign(label=["sick" if index // 2 % 2 else "well" for index in range(160)])
     metrics = measure(table)
     assert metrics["positive"] == "sick"
     assert metrics["unit"] == "image"
-    assert (metrics["num_units"], metrics["num_groups"]) == (60, 30)
-    assert metrics["num_units_by_class"] == {"sick": 30, "well": 30}
+    assert (metrics["num_units"], metrics["num_groups"]) == (160, 80)
+    assert metrics["num_units_by_class"] == {"sick": 80, "well": 80}
     assert metrics["groups_known"] is True
     assert metrics["undefined"] == []
     assert metrics["by_unit"] == {"image": metrics["arms"]}
@@ -149,7 +149,7 @@ def test_too_few_groups_are_named_as_the_reason_for_no_intervals() -> None:
     cells = metrics["arms"]["model"]
     assert all(cell["low"] is None and cell["high"] is None for cell in cells.values())
     assert cells["auroc"]["too_few"] == "too few groups with units of 'sick' 3, 'well' 3; an interval needs 10"
-    assert cells["sensitivity"]["too_few"] == "too few groups with units that are positive: 3; an interval needs 10"
+    assert cells["sensitivity"]["too_few"] == "too few groups with units that are positive: 3; an interval needs 20"
     assert metrics["num_groups"] == 6
     assert "at least 10 groups of each class (sick: 3, well: 3)" in metrics["interval"]
     assert "2,000 resamples" not in metrics["interval"]

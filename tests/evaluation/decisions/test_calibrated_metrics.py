@@ -103,7 +103,7 @@ def test_seeds_have_thresholds_of_their_own_and_figures_are_their_mean() -> None
 def test_units_of_a_group_widen_the_interval() -> None:
     table = _fixed()
     index = table["unit"].str[-3:].astype(int)
-    grouped = table.assign(group=table["split"] + (index // 2 % 12).astype(str) + table["label"])
+    grouped = table.assign(group=table["split"] + (index // 2 % 24).astype(str) + table["label"])
     cell = _measure(grouped)["operating_points"]["full"][0]["sensitivity"]
     rule = fit_held_out(grouped, positive="sick", operating_points=[AIM])
     chosen = rule.points[0].point

@@ -115,8 +115,16 @@ def test_a_share_of_nothing_or_of_few_groups_has_no_limits() -> None:
     assert (told.value, told.low, told.too_few) == (0.5, None, "too few patients")
 
 
-def test_intervals_of_few_groups_are_called_cautious() -> None:
-    of_seeds, groups = _seeds(2, num_groups=30)
-    for seeds in (of_seeds, of_seeds[:1]):
-        assert "cautious below 20 groups" in str(estimate_share("sensitivity", seeds, groups, None).method)
-        assert "cautious" not in str(estimate_share("accuracy", seeds, groups, None).method)
+@pytest.mark.parametrize("num_seeds", [1, 2])
+def test_with_several_units_a_group_a_share_needs_twenty_groups(num_seeds: int) -> None:
+    of_seeds, groups = _seeds(2, num_groups=30)  # of which 10 to 19 hold the positive units
+    sensitivity = estimate_share("sensitivity", of_seeds[:num_seeds], groups, None)
+    assert sensitivity.value is not None
+    assert (sensitivity.low, sensitivity.high) == (None, None)
+    assert "an interval needs 20" in str(sensitivity.too_few)
+    assert estimate_share("accuracy", of_seeds[:num_seeds], groups, None).low is not None
+
+
+def test_with_one_unit_a_group_a_share_needs_ten_groups() -> None:
+    labels = (np.arange(40) < 12).astype(np.int64)
+    assert estimate_share("sensitivity", [_scored(labels, labels == 1)], np.arange(40), None).low is not None

@@ -145,9 +145,9 @@ def num_groups_of_smallest_class(scored: Scored, groups: Integers) -> int:
     return int(num_groups_holding(scored, groups)[list(scored.averaged_classes)].min())
 
 
-def too_few_in_denominator(num_groups: int, what: str) -> str | None:
+def too_few_in_denominator(num_groups: int, what: str, *, needed: int = MIN_GROUPS_IN_A_CLASS) -> str | None:
     """Return the same for a share of units that `num_groups` groups hold."""
-    return _sentence(f"groups with units that {what}: {num_groups}") if _is_few(num_groups) else None
+    return _sentence(f"groups with units that {what}: {num_groups}", needed) if num_groups < needed else None
 
 
 def why_undefined(name: str, scored: Scored, classes: Sequence[str]) -> str:
@@ -170,5 +170,5 @@ def _is_few(num_groups: int) -> bool:
     return num_groups < MIN_GROUPS_IN_A_CLASS
 
 
-def _sentence(held: str) -> str:
-    return f"too few {held}; an interval needs {MIN_GROUPS_IN_A_CLASS}"
+def _sentence(held: str, needed: int = MIN_GROUPS_IN_A_CLASS) -> str:
+    return f"too few {held}; an interval needs {needed}"

@@ -58,8 +58,8 @@ def _too_few(scores: UnitScores) -> str:
     few = [f"{name}: {count}" for name, count in counts if count < MIN_GROUPS_IN_A_CLASS]
     if not few:
         return (
-            f"Some intervals are left out: fewer than {MIN_GROUPS_IN_A_CLASS} groups hold what the figure is a share "
-            "of; metrics.json says which, under `too_few`."
+            "Some intervals are left out, where too few groups hold what the figure is a share of; metrics.json says "
+            "which and how many it needs, under `too_few`."
         )
     return (
         f"Too few groups for some intervals, which would not hold: they need at least {MIN_GROUPS_IN_A_CLASS} groups "
