@@ -30,17 +30,23 @@ format: $(SETUP)
 	$(BIN)/ruff check --fix .
 
 # What docs/benchmarks.md reports, and the contract of the large networks; the real-data figures only where TLMED_DATA is
-# set. About an hour on two cores.
+# set. About an hour and a half on two cores.
 bench: $(BENCH_SETUP)
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/endurance.py --kills 25 --stops 4
 	$(BIN)/python benchmarks/faults.py
+	for part in copies leakage 'shortcuts 10' 'scale 10000' 'scale 100000' 'clean 200'; do $(BIN)/python benchmarks/audit.py $$part || exit; done
+	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/seed_coverage.py
+	$(BIN)/python benchmarks/fold_coverage.py
+	$(BIN)/python benchmarks/composites.py
 	$(BIN)/python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 0 1 2 3 4
 	test -z "$$TLMED_DATA" || $(BIN)/python benchmarks/prepare.py "$$TLMED_DATA/covid_ct/manifest.csv"
 	test -z "$$TLMED_DATA" || $(BIN)/python benchmarks/training.py
 	test -z "$$TLMED_DATA" || $(BIN)/python benchmarks/training.py --variants tlmed_resnet50 plain_resnet50
 	test -z "$$TLMED_DATA" || $(BIN)/python benchmarks/probe.py
+	test -z "$$TLMED_DATA" || $(BIN)/python benchmarks/audit.py real "$$TLMED_DATA"
 
 $(BENCH_SETUP): $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'

@@ -90,13 +90,13 @@ def run(
         add_skipped(place / "audit.json", data.skipped)
         inner = plan_choice(recipe, data.manifests, pairs, shared)
         unchosen = plan_chain(recipe, data.manifests, pairs, shared)
-        record_references(place, references(recipe, audited, data, unchosen, inner.tasks, shared), finished=False)
+        record_references(place, references(recipe, audited, data, unchosen, inner.tasks, {}, shared), finished=False)
         choices = choose_settings(inner, data.images, shared)
         chosen = {fit: choice.candidate for fit, choice in choices.items()}
         plan = plan_chain(recipe, data.manifests, pairs, shared, chosen) if chosen else unchosen
         target = data.manifests[recipe.target.name]
         write_splits(place, target.table, plan)
-        record_references(place, references(recipe, audited, data, plan, inner.tasks, shared), finished=False)
+        record_references(place, references(recipe, audited, data, plan, inner.tasks, {}, shared), finished=False)
         trained = train_chain(plan, data.images, shared)
         predictions = predict_chain(plan, target, data.images, shared)
         external = predict_external(recipe, sets, plan, shared)
@@ -108,7 +108,7 @@ def run(
         metrics = measured.metrics | {"test_openings": num_openings, "chosen": choices_card(choices)}
         write_results(place, recipe, plan, predictions, external, metrics, measured.input_summary, shared)
         write_json_durably(place / _PAIRS_FILE, pairs)
-        needed = references(recipe, audited, data, plan, inner.tasks, shared) | {MEASUREMENTS: [measured.key]}
+        needed = references(recipe, audited, data, plan, inner.tasks, external, shared) | {MEASUREMENTS: [measured.key]}
         record_references(place, needed, finished=True)
         folder.log("finished", trained=trained)
     return RunResult(place, predictions, metrics, trained)

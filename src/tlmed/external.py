@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tlmed.audit.search import AUDITS, PictureSearch
 from tlmed.data.manifest import Manifest
-from tlmed.data.prepare import PreparedImages, prepare_images
+from tlmed.data.prepare import IMAGES, PreparedImages, prepare_images
 from tlmed.data.sources import read_domain
 from tlmed.errors import InputError, did_you_mean, name_some
 from tlmed.recipe.recipe import Recipe, resolve_arms
@@ -19,7 +21,35 @@ from tlmed.transfer.plan import ChainPlan, StageTask
 from tlmed.transfer.predictions import predict_rows
 
 
-def read_external_sets(recipe: Recipe, domains: Mapping[str, Manifest], store: Store) -> dict[str, Manifest]:
+@dataclass(frozen=True)
+class ExternalSet:
+    """Further data; every row is test.
+
+    Attributes:
+        manifest: with `digest`.
+        references: keys in the store by kind, which looking at it again would need.
+    """
+
+    manifest: Manifest
+    references: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class ExternalPredictions:
+    """What every arm and seed says of an external set.
+
+    Attributes:
+        table: predictions; split `test`, fold -1.
+        num_unreadable: images that were left out.
+        references: keys in the store by kind.
+    """
+
+    table: pd.DataFrame
+    num_unreadable: int
+    references: dict[str, list[str]]
+
+
+def read_external_sets(recipe: Recipe, domains: Mapping[str, Manifest], store: Store) -> dict[str, ExternalSet]:
     """Read the recipe's external sets, before anything is trained.
 
     Args:
@@ -27,7 +57,7 @@ def read_external_sets(recipe: Recipe, domains: Mapping[str, Manifest], store: S
 
     Raises:
         InputError: a set that is not there or not valid, without labels, with a class that the target does not have,
-            or with images or groups of the chain's own data: that would be no external set.
+            or with images, near-copies or groups of the chain's own data: that would be no external set.
     """
     sets = {}
     for name, settings in recipe.evaluation.external.items():
@@ -35,9 +65,14 @@ def read_external_sets(recipe: Recipe, domains: Mapping[str, Manifest], store: S
         files = [Path(file) for file in domain.table["file"]]
         domain = domain.with_table(domain.table.assign(digest=FileDigests(store).of(files), split="test"))
         _check_classes(domain, domains[recipe.target.name])
+        pictures = PictureSearch(domain, store, domain.name, value_range=recipe.image.value_range)
+        references = {IMAGES: [pictures.thumbnails_key]}
         for stage, other in domains.items():
             _check_apart(domain, other, stage)
-        sets[name] = domain
+            if recipe.stage(stage).data.phantom is None:
+                others = PictureSearch(other, store, stage, value_range=recipe.image.value_range)
+                _check_no_copies(domain, pictures.copies_in(others), stage)
+        sets[name] = ExternalSet(domain, {**references, AUDITS: pictures.keys})
     return sets
 
 
@@ -64,20 +99,28 @@ def _check_apart(domain: Manifest, other: Manifest, stage: str) -> None:
         )
 
 
-def predict_external(
-    recipe: Recipe, sets: Mapping[str, Manifest], plan: ChainPlan, store: Store
-) -> dict[str, tuple[pd.DataFrame, int]]:
-    """Predict every external set with every arm and seed, under folds with the mean of the fold models.
+def _check_no_copies(domain: Manifest, copies: pd.DataFrame, stage: str) -> None:
+    is_copy = domain.table["digest"].isin(copies["digest_1"])
+    if is_copy.any():
+        raise InputError(
+            f"{domain.name}: {int(is_copy.sum())} images are near-copies of images of the stage {stage!r} "
+            f"({name_some(domain.table.loc[is_copy, 'path'])}), so that it is not external; take them out of one of "
+            "the two."
+        )
 
-    Returns:
-        By set: a predictions table (split `test`, fold -1), and how many unreadable images were left out.
+
+def predict_external(
+    recipe: Recipe, sets: Mapping[str, ExternalSet], plan: ChainPlan, store: Store
+) -> dict[str, ExternalPredictions]:
+    """Predict every external set with every arm and seed, under folds with the mean of the fold models.
 
     Raises:
         InputError: an unreadable image where the set does not say `on_bad_image: skip`.
     """
     controls = {arm.name for arm in resolve_arms(recipe).values() if arm.control is not None}
     predicted = {}
-    for name, domain in sets.items():
+    for name, one in sets.items():
+        domain = one.manifest
         task = next(iter(plan.tasks[key] for fit, key in plan.last.items() if fit.arm not in controls))
         files = [Path(file) for file in domain.table["file"]]
         images = prepare_images(files, domain.table["digest"].tolist(), task.image, store)
@@ -89,7 +132,11 @@ def predict_external(
                 "write `on_bad_image: skip` for this set."
             )
         table = domain.table[readable].reset_index(drop=True)
-        predicted[name] = _predict_set(table, plan, images, store, controls), int((~readable).sum())
+        predicted[name] = ExternalPredictions(
+            _predict_set(table, plan, images, store, controls),
+            int((~readable).sum()),
+            {**one.references, IMAGES: [*one.references[IMAGES], images.key]},
+        )
     return predicted
 
 

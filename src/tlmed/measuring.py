@@ -26,6 +26,7 @@ from tlmed.evaluation.assessment.drift import input_summary
 from tlmed.evaluation.decisions.calibrated_metrics import measure_calibrated
 from tlmed.evaluation.estimates.baseline_comparison import compare_with_baselines
 from tlmed.evaluation.evaluate import evaluate_predictions
+from tlmed.external import ExternalPredictions
 from tlmed.recipe.recipe import Recipe, image_of, training_of
 from tlmed.runtime.digests import source_digest
 from tlmed.runtime.store import Store, content_key, write_json_durably
@@ -47,7 +48,7 @@ class Measured:
         plan: trained.
         predictions: of every arm, seed and fold.
         images: decoded, of the target.
-        external: by set: predictions, and the number of unreadable images.
+        external: by set.
         flagged: paths of rows that waived findings are about; every headline is also given without them.
     """
 
@@ -55,7 +56,7 @@ class Measured:
     plan: ChainPlan
     predictions: pd.DataFrame
     images: PreparedImages
-    external: Mapping[str, tuple[pd.DataFrame, int]]
+    external: Mapping[str, ExternalPredictions]
     flagged: Collection[str] = ()
 
 
@@ -87,7 +88,9 @@ def measure_once(recipe: Recipe, measured: Measured, store: Store) -> Measuremen
             "target": _table_digest(measured.target.table.drop(columns="file")),
             "groups_known": measured.target.group_column is not None,
             "predictions": _table_digest(measured.predictions),
-            "external": {name: [_table_digest(table), bad] for name, (table, bad) in measured.external.items()},
+            "external": {
+                name: [_table_digest(one.table), one.num_unreadable] for name, one in measured.external.items()
+            },
             "flagged": sorted(measured.flagged),
         }
     )
@@ -117,8 +120,8 @@ def _measure(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> dict
     if measured.flagged:
         metrics["without_flagged"] = _measure_without(recipe, predictions, measured.flagged, groups_known=groups_known)
     metrics["external"] = {
-        name: {"num_unreadable": num_unreadable, **_measure_external(recipe, predictions, table)}
-        for name, (table, num_unreadable) in measured.external.items()
+        name: {"num_unreadable": one.num_unreadable, **_measure_external(recipe, predictions, one.table)}
+        for name, one in measured.external.items()
     }
     return metrics
 

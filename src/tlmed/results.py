@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tlmed.delivery import deliver_bundle
+from tlmed.external import ExternalPredictions
 from tlmed.recipe.recipe import Recipe
 from tlmed.report.run_figures import draw_run
 from tlmed.report.run_summary import results_text
@@ -37,7 +38,7 @@ def write_results(
     recipe: Recipe,
     plan: ChainPlan,
     predictions: pd.DataFrame,
-    external: Mapping[str, tuple[pd.DataFrame, int]],
+    external: Mapping[str, ExternalPredictions],
     metrics: dict[str, Any],
     input_summary: dict[str, Any],
     store: Store,
@@ -46,7 +47,7 @@ def write_results(
 
     Args:
         folder: of the run.
-        external: by set: predictions, and the number of unreadable images.
+        external: by set.
         metrics: content of `metrics.json`.
         input_summary: of the images trained on, for the bundle.
         store: holds the stages.
@@ -55,8 +56,8 @@ def write_results(
         OSError: disk full; what was there before is intact.
     """
     _write_table(folder / "predictions.parquet", predictions)
-    for name, (of_set, _) in external.items():
-        _write_table(folder / "external" / f"{name}.parquet", of_set)
+    for name, one in external.items():
+        _write_table(folder / "external" / f"{name}.parquet", one.table)
     write_durably(folder / "results.md", results_text(metrics))
     write_json_durably(folder / METRICS_FILE, metrics)
     draw_run(folder, plan, predictions, metrics, store)

@@ -124,6 +124,18 @@ def test_an_external_set_that_was_trained_on_is_refused_before_training(tlmed: T
     assert not list(Path("runs").glob("stages/*/stage.json"))
 
 
+def test_an_external_set_with_a_near_copy_is_refused(tlmed: Tlmed, project: Project) -> None:
+    from PIL import Image
+
+    external_set(project, range(6), "elsewhere")
+    with Image.open(project.folder / "data/03.png") as image:
+        image.resize((64, 64), Image.Resampling.BILINEAR).save(project.folder / "elsewhere/x3.png")
+    evaluate_with(project, "external: {elsewhere: {manifest: elsewhere/manifest.csv}}")
+    answer = tlmed("run", project.recipe)
+    assert answer.exit_code == 1
+    assert "1 images are near-copies of images of the stage 'target' (x3.png)" in answer.err
+
+
 def test_each_training_set_chooses_its_settings_by_inner_folds(tlmed: Tlmed, project: Project) -> None:
     only(project)
     evaluate_with(project, "choose: {folds: 2, among: {short: {epochs: 1}, long: {epochs: 2}}}")
