@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from tlmed.data.manifest import Manifest
     from tlmed.evaluation.assessment.assessment import Assessment, Question
     from tlmed.evaluation.assessment.case_data import Cases
     from tlmed.evaluation.assessment.threshold_choice import Target
     from tlmed.report.evaluation_page import Section
+    from tlmed.runtime.store import Store
+    from tlmed.serving.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +91,7 @@ def evaluate(
         "indeterminate": indeterminate or (),
     }
     from tlmed.evaluation.assessment.assessment import Question, assess
+    from tlmed.runtime.store import Store
 
     question = Question(
         positive=tuple(positive or ()),
@@ -96,17 +102,17 @@ def evaluate(
         subgroups=tuple(subgroup or ()),
         recalibrate=recalibrate,
     )
-    drift: dict[str, Any] = {}
+    folder = out if out is not None else Path("runs") / f"evaluate-{_name(source)}"
+    found: dict[str, Any] = {}
     if (source / _BUNDLE_CARD).is_file():
         if data is None:
             raise InputError(f"{source}: a bundle is measured on labelled images; name a table or folder of them.")
-        cases, question, drift = _predict(source, data, question, asked)
+        cases, question, found = _predict(source, data, question, asked, Store(folder.parent))
     else:
         cases = _read_tables(source, data, asked)
     log.info("measuring %d units", cases.test["unit"].nunique())
     assessment = assess(cases, question)
-    assessment.metrics.update(drift, source=str(source), data=None if data is None else str(data))
-    folder = out if out is not None else Path("runs") / f"evaluate-{_name(source)}"
+    assessment.metrics.update(found, source=str(source), data=None if data is None else str(data))
     said = _write(folder, assessment, prevalence, f"Evaluation of {source.name}")
     if as_json:
         from tlmed.cli.screen import print_json
@@ -136,9 +142,11 @@ def _read_tables(source: Path, data: Path | None, asked: dict[str, Any]) -> Case
 
 
 def _predict(
-    source: Path, data: Path, question: Question, asked: dict[str, Any]
+    source: Path, data: Path, question: Question, asked: dict[str, Any], store: Store
 ) -> tuple[Cases, Question, dict[str, Any]]:
-    """A bundle's predictions of a data set, with its own threshold; and how the images differ from training."""
+    """A bundle's predictions of a data set, with its own threshold; how the images differ from training, and how often
+    they were tested on.
+    """
     from dataclasses import replace
 
     import pandas as pd
@@ -168,9 +176,23 @@ def _predict(
         for chosen in bundle.rule.points
         if chosen.point is not None
     )
-    drift = compare_with_training(bundle, manifest, predictions["path"])
+    found = {
+        "drift": compare_with_training(bundle, manifest, predictions["path"]),
+        "test_openings": _note_opening(bundle, manifest, predictions["path"], store),
+    }
     question = replace(question, positive=question.positive or positive, delivered=points)
-    return replace(cases, left_out=left_out), question, {"drift": drift}
+    return replace(cases, left_out=left_out), question, found
+
+
+def _note_opening(bundle: Bundle, manifest: Manifest, paths: pd.Series[str], store: Store) -> int:
+    """Note in the store's ledger that these images were tested on; returns how often they were."""
+    from tlmed.runtime.digests import FileDigests
+    from tlmed.runtime.ledger import digest_of_test, open_test
+
+    files = manifest.table.loc[manifest.table["path"].isin(paths), "file"]
+    test = digest_of_test(FileDigests(store).of([Path(file) for file in files]))
+    members = [f"bundle {member['digest']}" for member in bundle.card.get("members", [bundle.card])]
+    return open_test(store, test, members, recipe=str(bundle.card["name"]))
 
 
 def _name(source: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tlmed.report.evaluation_figures import Picture
+from tlmed.report.run_summary import openings_in_words
 
 LEAD = ("auroc", "calibration_in_the_large", "calibration_slope", "sensitivity", "specificity")
 _TITLES = {
@@ -59,7 +60,9 @@ def sections(metrics: Mapping[str, Any]) -> list[Section]:
     lead = [name for name in LEAD if name in cells]
     rest = [name for name in cells if name not in lead]
     said = [
-        Section(_counted(metrics), (*_threshold(metrics), *metrics["notes"]), _figures(cells, lead)),
+        Section(
+            _counted(metrics), (*_threshold(metrics), *metrics["notes"], *_openings(metrics)), _figures(cells, lead)
+        ),
         Section("Further figures", (metrics["interval"],), _figures(cells, rest)),
     ]
     if metrics["operating_points"]:
@@ -73,6 +76,11 @@ def sections(metrics: Mapping[str, Any]) -> list[Section]:
     if metrics["recalibration"] is not None:
         said.append(_recalibration(metrics["recalibration"]))
     return said
+
+
+def _openings(metrics: Mapping[str, Any]) -> list[str]:
+    """Of images; a table of predictions does not tell."""
+    return [openings_in_words(metrics["test_openings"])] if "test_openings" in metrics else []
 
 
 def render_markdown(title: str, said: Sequence[Section]) -> str:

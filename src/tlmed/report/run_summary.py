@@ -21,7 +21,7 @@ def summary_sentences(metrics: Mapping[str, Any]) -> list[str]:
         *_without_flagged(metrics),
         *_external(metrics),
         *_chosen(metrics),
-        _openings(int(metrics["test_openings"])),
+        openings_in_words(int(metrics["test_openings"])),
     ]
 
 
@@ -100,7 +100,8 @@ def _chosen(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield f"Settings chosen by inner folds, never on test: {told}."
 
 
-def _openings(number: int) -> str:
+def openings_in_words(number: int) -> str:
+    """Say how often a test set was opened, this time included."""
     if number == 1:
         return "This test set was opened for the first time."
     return (
