@@ -85,13 +85,18 @@ def deliver(tmp_path: Path) -> Callable[..., SimpleNamespace]:
 def measured(predictions: pd.DataFrame, evaluation: EvaluationSettings, groups_known: bool) -> dict[str, Any]:
     positive = cast(str, evaluation.positive)
     metrics = evaluate_predictions(predictions, positive=positive, unit=evaluation.unit, groups_known=groups_known)
-    return metrics | measure_calibrated(
-        predictions,
-        positive=positive,
-        calibration=evaluation.calibration,
-        operating_points=evaluation.operating_points,
-        sampling=evaluation.sampling,
-        prevalence=evaluation.prevalence,
+    rest: dict[str, Any] = {"external": {}, "audit_warnings": [], "usage": []}
+    return (
+        metrics
+        | rest
+        | measure_calibrated(
+            predictions,
+            positive=positive,
+            calibration=evaluation.calibration,
+            operating_points=evaluation.operating_points,
+            sampling=evaluation.sampling,
+            prevalence=evaluation.prevalence,
+        )
     )
 
 

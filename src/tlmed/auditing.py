@@ -50,7 +50,7 @@ def audit_domains(recipe: Recipe, domains: Mapping[str, Manifest], file: Path | 
         write_audit(file, report, recipe.waive)
     for finding in report.findings:
         level = logging.INFO if finding.severity == "note" else logging.WARNING
-        log.log(level, "%s: %s", finding.kind, finding.message)
+        log.log(level, "audit, %s, %s: %s", finding.severity, finding.kind, finding.message)
     stop_on_errors(report, recipe.waive, file)
     return report
 
@@ -159,6 +159,15 @@ def flagged_paths(report: AuditReport) -> set[str]:
             is_of_target = finding.details["stage"] == target
             flagged.update(finding.paths if is_of_target else finding.details["target_paths"])
     return flagged
+
+
+def warnings_of(report: AuditReport) -> list[dict[str, str]]:
+    """What stands beside every result: warnings, and errors that were waived."""
+    return [
+        {"kind": finding.kind, "severity": finding.severity, "message": finding.message}
+        for finding in report.findings
+        if finding.severity != "note"
+    ]
 
 
 def add_skipped(audit_file: Path, skipped: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tlmed.evaluation.decisions.held_out_fit import fit_held_out
 from tlmed.models.licences import licence_concern
 from tlmed.models.weight_sources import MODEL_FILE, WeightSource
 from tlmed.recipe.recipe import Recipe
+from tlmed.runtime.digests import short_digest
 from tlmed.runtime.store import Store
 from tlmed.serving.bundle import render_model_card, write_bundle
 from tlmed.transfer.plan import STAGES, ChainPlan, Fit, StageTask
@@ -64,6 +66,7 @@ def deliver_bundle(
         **_input_of(recipe, tasks[0]),
         **rule,
         "input_summary": input_summary,
+        "trained_on": _trained_on(tasks),
         "unit": recipe.evaluation.unit,
         "sampling": recipe.evaluation.sampling,
         "stated_prevalence": recipe.evaluation.prevalence,
@@ -90,6 +93,12 @@ def _input_of(recipe: Recipe, task: StageTask) -> dict[str, Any]:
         "std": task.image.std,
         "input_range": [0.0, 1.0],
     }
+
+
+def _trained_on(tasks: Sequence[StageTask]) -> list[str]:
+    """The beginnings of the digests of every image that any stage trained on or validated: no test for this bundle."""
+    seen = {digest for task in tasks for step in task.lineage() for digest in step.table["digest"]}
+    return sorted(short_digest(digest) for digest in seen)
 
 
 def _lineage_step(task: StageTask) -> dict[str, Any]:

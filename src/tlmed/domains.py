@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tlmed.data.folds import draw_folds
 from tlmed.data.images import UnreadableImage
 from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages, images_name, prepare_images
@@ -52,7 +53,9 @@ def read_domains(recipe: Recipe, store: Store) -> dict[str, Manifest]:
             domain = _read_one(recipe, stage, store)
             files = [Path(file) for file in domain.table["file"]]
             domains[stage.name] = domain.with_table(domain.table.assign(digest=digests.of(files)))
-    _check_target(recipe, domains[recipe.target.name])
+    target = domains[recipe.target.name]
+    _check_target(recipe, target)
+    draw_folds(target, recipe.evaluation.protocol, recipe.evaluation.seeds[:1])  # what cannot be divided stops here
     return domains
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from tlmed.auditing import add_skipped, audit_domains, flagged_paths
+from tlmed.auditing import add_skipped, audit_domains, flagged_paths, warnings_of
 from tlmed.data.manifest import Manifest
 from tlmed.data.splits import check_trainable
 from tlmed.domains import needs_test, prepare_domains, read_domains
 from tlmed.errors import InputError, did_you_mean
-from tlmed.external import predict_external, read_external_sets
+from tlmed.external import ExternalSet, predict_external, read_external_sets
 from tlmed.measuring import MEASUREMENTS, Measured, measure_once
 from tlmed.models.weight_pins import pin_weights
 from tlmed.recipe.load import load_recipe
@@ -25,9 +25,9 @@ from tlmed.references import references
 from tlmed.results import write_results, write_splits
 from tlmed.runtime.hardware import resolve_hardware
 from tlmed.runtime.inventory import RESERVED_NAMES, record_references
-from tlmed.runtime.ledger import digest_of_test, open_test
+from tlmed.runtime.ledger import TestSet, open_test
 from tlmed.runtime.run_folder import open_run_folder, recipe_of_results
-from tlmed.runtime.store import Store, write_json_durably
+from tlmed.runtime.store import Store, content_key, write_json_durably
 from tlmed.transfer.chain import train_chain
 from tlmed.transfer.choice import InnerPlan, choices_card, choose_settings, plan_choice
 from tlmed.transfer.plan import ChainPlan, plan_chain
@@ -78,6 +78,7 @@ def run(
     """
     recipe = resolve_hardware(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
     place, shared = _places(recipe, out, store)
+    recipe = _with_earlier_controls(recipe, place)
     requested = requested_pairs(recipe, arms, seeds)
     recipe = _pinned(recipe, place, shared, _with_earlier_pairs(place, requested), may_download=True)
     with open_run_folder(place, recipe) as folder:
@@ -100,12 +101,13 @@ def run(
         trained = train_chain(plan, data.images, shared)
         predictions = predict_chain(plan, target, data.images, shared)
         external = predict_external(recipe, sets, plan, shared)
-        num_openings = _open_test(recipe, plan, predictions, target, shared)
+        openings = _open_test(recipe, plan, target, sets, shared)
         on = Measured(
             target, plan, predictions, data.images[recipe.target.name], external, flagged=flagged_paths(audited)
         )
         measured = measure_once(recipe, on, shared)
-        metrics = measured.metrics | {"test_openings": num_openings, "chosen": choices_card(choices)}
+        metrics = measured.metrics | {"test_openings": openings.pop("test"), "external_openings": openings}
+        metrics |= {"chosen": choices_card(choices), "audit_warnings": warnings_of(audited)}
         write_results(place, recipe, plan, predictions, external, metrics, measured.input_summary, shared)
         write_json_durably(place / _PAIRS_FILE, pairs)
         needed = references(recipe, audited, data, plan, inner.tasks, external, shared) | {MEASUREMENTS: [measured.key]}
@@ -181,14 +183,27 @@ def _pinned(
     )
 
 
+def _with_earlier_controls(recipe: Recipe, place: Path) -> Recipe:
+    """The recipe with the control arms that the run folder holds results of: they were added, and stay."""
+    earlier = recipe_of_results(place)
+    if earlier is None or earlier.arms is None:
+        return recipe
+    controls = {name: arm for name, arm in earlier.arms.items() if arm.control is not None}
+    return recipe.model_copy(update={"arms": {**(recipe.arms or {}), **controls}})
+
+
 def _with_earlier_pairs(place: Path, requested: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
     file = place / _PAIRS_FILE
     earlier = [(arm, seed) for arm, seed in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
     return [*earlier, *(pair for pair in requested if pair not in earlier)]
 
 
-def _open_test(recipe: Recipe, plan: ChainPlan, predictions: pd.DataFrame, target: Manifest, store: Store) -> int:
-    """Note in the store's ledger that the test set is opened; returns how often it was."""
-    tested = set(predictions.loc[predictions["split"] == "test", "path"])
-    digests = target.table.loc[target.table["path"].isin(tested), "digest"]
-    return open_test(store, digest_of_test(digests), plan.last.values(), recipe=recipe.name)
+def _open_test(
+    recipe: Recipe, plan: ChainPlan, target: Manifest, sets: Mapping[str, ExternalSet], store: Store
+) -> dict[str, int]:
+    """Note in the store's ledger what is tested on, and how; returns how often each set was opened, `test` first."""
+    tested = target.table if plan.folds is not None else target.table[target.table["split"] == "test"]
+    digests = {"test": tested["digest"], **{name: one.manifest.table["digest"] for name, one in sets.items()}}
+    settings = content_key(recipe.evaluation.model_dump(mode="json", exclude={"seeds", "external"}))
+    looks = [*plan.last.values(), settings]
+    return {name: open_test(store, TestSet.of(of_set), looks, recipe=recipe.name) for name, of_set in digests.items()}

@@ -89,13 +89,19 @@ def _check_classes(domain: Manifest, target: Manifest) -> None:
 
 def _check_apart(domain: Manifest, other: Manifest, stage: str) -> None:
     shared = domain.table["digest"].isin(other.table["digest"])
-    if domain.group_column is not None and domain.group_column == other.group_column:
-        shared |= domain.table["group"].isin(other.table["group"])
     if shared.any():
         raise InputError(
-            f"{domain.name}: {int(shared.sum())} images are identical to images of the stage {stage!r}, or of its "
-            f"groups ({name_some(domain.table.loc[shared, 'path'])}), so that it is not external; take them out of "
-            "one of the two (or rename ids that are alike by chance)."
+            f"{domain.name}: {int(shared.sum())} images are identical to images of the stage {stage!r} "
+            f"({name_some(domain.table.loc[shared, 'path'])}), so that it is not external; take them out of one of "
+            "the two."
+        )
+    if domain.group_column is None or domain.group_column != other.group_column:
+        return
+    known = sorted(set(domain.table["group"]) & set(other.table["group"]))
+    if known:
+        raise InputError(
+            f"{domain.name}: {len(known)} ids of the column {domain.group_column!r} stand in the stage {stage!r} too "
+            f"({name_some(known)}); take those out of one of the two, or rename ids that are alike by chance."
         )
 
 
@@ -112,7 +118,9 @@ def _check_no_copies(domain: Manifest, copies: pd.DataFrame, stage: str) -> None
 def predict_external(
     recipe: Recipe, sets: Mapping[str, ExternalSet], plan: ChainPlan, store: Store
 ) -> dict[str, ExternalPredictions]:
-    """Predict every external set with every arm and seed, under folds with the mean of the fold models.
+    """Predict every external set with every arm and seed; under folds with the mean of the first repeat's fold models.
+
+    That mean is what is delivered. Another repeat's would be another model, not another patient.
 
     Raises:
         InputError: an unreadable image where the set does not say `on_bad_image: skip`.
@@ -144,9 +152,10 @@ def _predict_set(
     table: pd.DataFrame, plan: ChainPlan, images: PreparedImages, store: Store, controls: set[str]
 ) -> pd.DataFrame:
     tasks: dict[tuple[str, int], list[StageTask]] = {}
+    first = {arm: min(fit.seed for fit in plan.last if fit.arm == arm) for arm in {fit.arm for fit in plan.last}}
     for fit, key in plan.last.items():
-        is_fold_model = plan.folds is None or fit.fold >= 0  # a refit is another model
-        if fit.arm not in controls and is_fold_model:
+        is_delivered = plan.folds is None or (fit.fold >= 0 and fit.seed == first[fit.arm])
+        if fit.arm not in controls and is_delivered:
             tasks.setdefault((fit.arm, fit.seed), []).append(plan.tasks[key])
     parts = []
     for (arm, seed), members in tasks.items():

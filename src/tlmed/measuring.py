@@ -30,7 +30,7 @@ from tlmed.external import ExternalPredictions
 from tlmed.recipe.recipe import Recipe, image_of, training_of
 from tlmed.runtime.digests import source_digest
 from tlmed.runtime.store import Store, content_key, write_json_durably
-from tlmed.transfer.plan import ChainPlan
+from tlmed.transfer.plan import NO_FOLD, ChainPlan
 
 MEASUREMENTS = "measurements"
 _METRICS, _INPUT = "metrics.json", "input.json"
@@ -115,6 +115,8 @@ def _measure(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> dict
     metrics["weighted_training"] = _is_weighted(recipe)
     metrics["protocol"] = evaluation.protocol.model_dump(mode="json")
     metrics |= _measure_calibrated(recipe, predictions)
+    if evaluation.protocol.split == "leave-one-source-out":
+        metrics["by_source"] = _measure_by_source(recipe, measured, groups_known=groups_known)
     metrics["baselines"] = _compare_with_baselines(recipe, measured, thumbnails)
     metrics["usage"] = _check_usage(recipe, measured, thumbnails)
     if measured.flagged:
@@ -136,6 +138,18 @@ def _evaluate(recipe: Recipe, predictions: pd.DataFrame, *, groups_known: bool) 
         sampling=evaluation.sampling,
         prevalence=evaluation.prevalence,
     )
+
+
+def _measure_by_source(recipe: Recipe, measured: Measured, *, groups_known: bool) -> dict[str, Any]:
+    """Of each source, as a test set of its own for models that were not trained on it."""
+    folds = measured.plan.folds
+    assert folds is not None  # the protocol has some
+    predictions = measured.predictions
+    of_sources = {}
+    for fold, source in enumerate(folds.names):
+        rows = predictions[predictions["fold"] == fold].assign(fold=NO_FOLD)
+        of_sources[source] = _evaluate(recipe, rows, groups_known=groups_known)
+    return of_sources
 
 
 def _measure_without(
@@ -165,7 +179,8 @@ def _measure_calibrated(recipe: Recipe, predictions: pd.DataFrame) -> dict[str, 
 def _measure_external(recipe: Recipe, predictions: pd.DataFrame, external: pd.DataFrame) -> dict[str, Any]:
     """With calibration and thresholds from here, unchanged there: out-of-fold rows stand in for val."""
     known = predictions if (predictions["fold"] < 0).all() else predictions.assign(split="val", fold=-1)
-    held_out = known[(known["split"] == "val") & known["arm"].isin(external["arm"])]
+    fitted_on = known[known["split"] == "val"]
+    held_out = fitted_on.merge(external[["arm", "seed"]].drop_duplicates(), on=["arm", "seed"])
     return {
         **_evaluate(recipe, external, groups_known=bool((external["group"] != external["path"]).any())),
         **_measure_calibrated(recipe, pd.concat([held_out, external], ignore_index=True)),

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import tlmed.audit.held_out
 import tlmed.audit.search
+import tlmed.audit.shortcuts
 from tlmed.audit.chain import AuditReport, audit_chain
 from tlmed.audit.findings import Finding
 from tlmed.data.manifest import Manifest
@@ -17,6 +19,14 @@ from tlmed.data.sources import read_manifest
 from tlmed.recipe.data import DataSettings
 from tlmed.runtime.digests import FileDigests
 from tlmed.runtime.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What forests find is the matter of other tests; here they only take time."""
+    for trees in ("_NUM_TREES", "_NUM_TREES_OF_A_COLUMN"):
+        monkeypatch.setattr(tlmed.audit.shortcuts, trees, 4)
+    monkeypatch.setattr(tlmed.audit.held_out, "NUM_RESAMPLES", 100)
 
 
 def _draw(folder: Path, names: list[str], seed: int) -> None:
@@ -121,3 +131,11 @@ def test_a_near_duplicate_of_a_test_image_is_found_in_an_earlier_stage(folder: P
     skipped = audit_chain(domains, settings, store, looked_at=["target"], probed=["target"])
     assert "stage_overlap" not in _by_kind(skipped)
     assert any(sentence.startswith("related: no search") for sentence in skipped.not_done)
+
+
+def test_without_labels_it_is_said_that_shortcuts_were_not_looked_for(folder: Path) -> None:
+    table = pd.read_csv(folder / "manifest.csv")
+    table.drop(columns="label").to_csv(folder / "manifest.csv", index=False)
+    finding = _by_kind(_audit(folder, Store(folder / "store")))["shortcuts_unknown"]
+    assert finding.severity == "note"
+    assert "no labels" in finding.message

@@ -11,6 +11,7 @@ from tlmed.audit.leakage import HOW_TO_MEND, FoundCopies, LeakageReport, Side, c
 from tlmed.data.manifest import Manifest
 from tlmed.data.sources import read_manifest
 from tlmed.data.splits import complete_splits
+from tlmed.errors import InputError
 from tlmed.recipe.data import DataSettings
 from tlmed.runtime.digests import FileDigests
 from tlmed.runtime.store import Store
@@ -185,6 +186,49 @@ def test_identical_files_with_different_labels_are_grave() -> None:
     separate = _manifest([("z.png", "sick", "q", "test", "Z")])
     assert _summary(_check_stages(_manifest(rows), separate))[0] == ("label_conflict", "warning", 1)
     assert _summary(_check(rows, on_leak="drop_train"))[0] == ("label_conflict", "error", 1)
+
+
+def test_drop_train_takes_contradicting_files_out_of_training_and_leaves_a_warning() -> None:
+    rows = [*_CLEAN, ("c2.png", "well", "p4", "train", "C")]
+    assert _summary(_check(rows)) == [("label_conflict", "error", 1), ("duplicate", "error", 1)]
+    report = _check(rows, on_leak="drop_train")
+    assert _summary(report) == [("label_conflict", "warning", 1), ("duplicate", "note", 1)]
+    assert report.findings[0].message.endswith("across splits (c.png, c2.png); taken out of training")
+    assert _dropped(report) == [("target", "c2.png", "well", "train")]
+    assert _summary(_check(rows, on_leak="drop_train", duplicates="drop")) == [("label_conflict", "note", 1)]
+
+
+def test_drop_train_leaves_what_contradicts_itself_within_test() -> None:
+    rows = [*_CLEAN, ("c2.png", "well", "p3", "test", "C"), ("c3.png", "sick", "p4", "train", "C")]
+    report = _check(rows, on_leak="drop_train")
+    assert [(one.kind, one.severity, set(one.paths)) for one in report.findings] == [
+        ("label_conflict", "warning", {"c.png", "c2.png", "c3.png"}),
+        ("label_conflict", "error", {"c.png", "c2.png"}),
+        ("duplicate", "note", {"c.png", "c2.png", "c3.png"}),
+    ]
+    assert _paths(report) == ["a.png", "b.png", "c.png", "c2.png"]
+
+
+def test_under_folds_of_a_contradicting_file_one_is_kept() -> None:
+    rows = [*_FOLDED, ("7.png", "well", "p5", "train", "A")]
+    report = _check_copies(rows, side="group", on_leak="drop_train")
+    assert _summary(report) == [("label_conflict", "warning", 1), ("duplicate", "note", 1)]
+    assert "across groups" in report.findings[0].message
+    assert {path for _, path, _, _ in _dropped(report)} == {"3.png", "7.png"}
+
+
+def test_contradicting_files_have_both_ways_named_that_mend_them() -> None:
+    assert "`duplicates: drop`" in HOW_TO_MEND["label_conflict"]
+    assert "`on_leak: drop_train`" in HOW_TO_MEND["label_conflict"]
+
+
+@pytest.mark.parametrize(("source", "said"), [(None, "no column 'source'"), (["x", None, "y"], "is empty in 1 of 3")])
+def test_a_target_without_the_column_that_divides_it_is_refused(source: list[str] | None, said: str) -> None:
+    manifest = _manifest(_CLEAN)
+    if source is not None:
+        manifest = manifest.with_table(manifest.table.assign(source=source))
+    with pytest.raises(InputError, match=said):
+        check_leakage({"data": manifest}, {"data": _settings()}, side="source")
 
 
 def test_a_contradicting_set_is_dropped_whole_even_from_test() -> None:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from tlmed.audit import shortcuts
+from tlmed.audit import probed_units, shortcuts
 from tlmed.audit.findings import Finding
-from tlmed.audit.shortcuts import probe_shortcuts, single_class_sources
+from tlmed.audit.shortcuts import border_score, probe_shortcuts, single_class_sources
 from tlmed.audit.thumbnails import Thumbnails
 
 _NUM_GROUPS, _EACH = 40, 2
@@ -55,6 +56,25 @@ def test_noise_is_no_shortcut() -> None:
     assert found["shortcut_metadata"].value == 0.5
 
 
+def test_what_leans_below_chance_is_not_told_and_has_no_limits_in_the_message() -> None:
+    """Source is unrelated to class, for which held-out scores lean below 0.5, here with limits that exclude it."""
+    source = np.repeat(np.arange(_NUM_GROUPS) // 2 % 2, _EACH).astype(str)
+    found = _by_kind(probe_shortcuts(_table(source=source), _thumbnails(), name="data"))
+    finding = found["source_confounding"]
+    assert finding.value is not None
+    assert finding.high is not None
+    assert finding.value < finding.high < 0.5
+    assert finding.message == (
+        f"data: from the source alone the class is not told (AUROC {finding.value:.3f}; "
+        "held-out folds lean below 0.5 where there is nothing to learn)"
+    )
+    assert finding.details["is_told"] is False
+    assert "lean below 0.5" in finding.details["limits"]
+    assert found["shortcut_metadata"].message.endswith("alone the class is not told beyond chance (AUROC 0.500)")
+    for one in found.values():
+        assert one.details["is_told"] == (one.low is not None and one.low > 0.5) == ("told with" in one.message)
+
+
 def test_the_form_of_the_files_is_a_shortcut() -> None:
     mode = np.where(_is_sick(), "RGB", "L")
     mode[::7] = "RGBA"
@@ -64,6 +84,10 @@ def test_the_form_of_the_files_is_a_shortcut() -> None:
     assert finding.value is not None
     assert finding.value > 0.8
     assert next(iter(finding.details["alone"])) == "mode"
+    assert finding.message.endswith(
+        f"the class is told with AUROC {finding.value:.3f} ({finding.low:.3f} to {finding.high:.3f})"
+    )
+    assert finding.details["is_told"] is True
     assert {one.severity for one in found.values()} == {"note"}
 
 
@@ -100,7 +124,7 @@ def test_columns_and_source_are_looked_at_together_and_each_alone() -> None:
 
 
 def test_of_many_classes_the_largest_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shortcuts, "_MAX_CLASSES", 2)
+    monkeypatch.setattr(probed_units, "_MAX_CLASSES", 2)
     names = [f"class {index % 2}" if index < 40 else f"class {2 + index % 4}" for index in range(_NUM)]
     finding = probe_shortcuts(_table().assign(label=names), _thumbnails(), name="data")[0]
     assert finding.details["classes"] == ["class 0", "class 1"]
@@ -145,7 +169,24 @@ def test_too_few_groups_and_unlabelled_images_are_not_probed() -> None:
     table["label"] = np.where(np.arange(_NUM) < 10, "sick", "well")
     (finding,) = probe_shortcuts(table, _thumbnails(), name="data")
     assert (finding.kind, finding.severity) == ("shortcuts_unknown", "note")
-    assert "sick (5)" in finding.message
+    assert finding.message.endswith("take two classes of 10 groups or more, and there are too few (sick: 5, well: 35)")
+
+
+@pytest.mark.parametrize(
+    ("label", "unreadable", "said"),
+    [
+        (None, False, "there are no labels"),
+        ("sick", False, "there is one class alone (sick), and nothing to tell it from"),
+        ("sick", True, "no labelled image can be read"),
+    ],
+)
+def test_why_shortcuts_cannot_be_looked_for(label: str | None, unreadable: bool, said: str) -> None:
+    table, thumbnails = _table().assign(label=label), _thumbnails()
+    reasons = dict.fromkeys(table["digest"], "damaged") if unreadable else {}
+    thumbnails = Thumbnails(thumbnails.pixels, thumbnails.metadata, reasons)
+    (finding,) = probe_shortcuts(table, thumbnails, name="data")
+    assert (finding.kind, finding.severity) == ("shortcuts_unknown", "note")
+    assert finding.message == f"data: shortcuts cannot be looked for: {said}"
 
 
 def test_unreadable_files_are_left_out() -> None:
@@ -157,3 +198,27 @@ def test_unreadable_files_are_left_out() -> None:
 def test_equal_seeds_give_equal_findings() -> None:
     table, thumbnails = _table(), _thumbnails()
     assert probe_shortcuts(table, thumbnails, name="data") == probe_shortcuts(table, thumbnails, name="data")
+
+
+def test_the_border_as_a_variable_tells_what_the_border_tells_and_nothing_of_what_it_lacks() -> None:
+    table, thumbnails = _table(), _thumbnails()
+    thumbnails.pixels[_is_sick(), :3] //= 4
+    table = table.assign(unit=table["group"].astype(str)).iloc[::-1]
+    scores = border_score(table, thumbnails.take(table.index.to_numpy()), positive="sick")
+    assert scores.index.tolist() == table["path"].tolist()
+    assert scores.between(0, 1).all()
+    assert scores.groupby(table["unit"].to_numpy()).nunique().eq(1).all()
+    assert roc_auc_score(table["label"] == "sick", scores) > 0.95
+    centre = _thumbnails()
+    centre.pixels[_is_sick(), 10:-10, 10:-10] //= 4
+    assert roc_auc_score(_is_sick(), border_score(_table(), centre, positive="sick")) < 0.7
+
+
+def test_the_border_of_what_is_not_looked_at_is_missing() -> None:
+    whole = _thumbnails()
+    thumbnails = Thumbnails(whole.pixels, whole.metadata, {"5.png": "damaged"})
+    table = _table()
+    table.loc[7, "label"] = None
+    scores = border_score(table, thumbnails, positive=("sick", "ill"))
+    assert scores.index[scores.isna()].tolist() == ["5.png", "7.png"]
+    assert border_score(table[:30], thumbnails.take(np.arange(30)), positive="sick").isna().all()

@@ -110,6 +110,8 @@ def test_too_few_groups_or_of_a_level_are_not_measured() -> None:
     assert score_follows(units, pd.Series(np.arange(_NUM) < 8)) is None
     assert score_follows(units[:18], _levels()[:18]) is None
     assert score_follows(units, pd.Series(np.ones(_NUM))) is None
+    assert score_follows(units, pd.Series(np.arange(_NUM) < 8, dtype=float)) is None  # 4 of a class differ
+    assert score_follows(units, pd.Series(np.arange(_NUM) < 10, dtype=float)) is not None
 
 
 def test_a_score_of_the_disease_follows_no_variable_even_where_that_tells_the_class() -> None:
@@ -118,7 +120,9 @@ def test_a_score_of_the_disease_follows_no_variable_even_where_that_tells_the_cl
     assert (finding.kind, finding.severity) == ("shortcut_usage", "note")
     (variable,) = finding.details["variables"]
     assert abs(variable["auroc_of_variable"] - 0.5) > 0.3
-    assert "follows none of 1 variables" in finding.message
+    assert "of 1 variable that can be looked at the score follows none" in finding.message
+    assert "cannot be told" not in finding.message
+    assert finding.details["cannot_be_told"] == []
 
 
 def test_a_score_of_the_files_form_is_a_warning_and_nothing_is_left_where_that_is_the_same() -> None:
@@ -206,13 +210,46 @@ def test_units_of_several_images_take_the_mean_and_the_commonest_level() -> None
     assert {one["variable"].split(" ")[0] for one in finding.details["variables"]} == {"mode", "width"}
 
 
+def test_variables_that_are_the_same_within_each_class_are_named_and_not_acquitted() -> None:
+    form = np.where(_is_sick(), "PNG", "JPEG")
+    site = np.where(_is_sick(), "q", np.where(np.arange(_NUM) % 4 == 1, "r", "s"))
+    finding = _check(
+        _predictions(_scored(sick=4.0 * _is_sick())), format=form, width=np.where(_is_sick(), 9, 5), height=9, tag=None
+    )
+    assert (finding.severity, finding.value) == ("note", None)
+    assert "follows none" not in finding.message
+    assert finding.message.endswith("cannot be told for format, width: each class has one value")
+    assert finding.details["variables"] == []
+    assert [one["variable"].split(" ")[0] for one in finding.details["cannot_be_told"]] == ["format", "width"]
+    assert {abs(one["auroc_of_variable"] - 0.5) for one in finding.details["cannot_be_told"]} == {0.5}
+    assert finding.details["auroc"]["value"] > 0.9
+
+    mixed = _check(
+        _predictions(_scored()),
+        format=form,
+        site=site,
+        mode=np.where(np.arange(_NUM) < 6, "P", "L"),
+        age=np.arange(_NUM),
+    )
+    assert "the score follows none within the classes" in mixed.message
+    assert "; this cannot be told for format, site = q: each class has one value; for mode: too few" in mixed.message
+    assert {one["variable"] for one in mixed.details["variables"]} == {"site = r", "site = s", "age"}
+
+
+def test_where_nothing_differs_there_is_nothing_to_follow() -> None:
+    finding = _check(_predictions(_scored()), format="PNG", width=9)
+    assert "all are the same in all units" in finding.message
+    assert finding.details["cannot_be_told"] == []
+
+
 def test_too_few_groups_are_a_note() -> None:
     predictions = _predictions(_scored())
     few = predictions[predictions["path"].isin(predictions["path"][:12])]
     metadata = pd.DataFrame({"width": np.arange(12)}, index=few["path"].unique())
     (finding,) = check_usage(few, metadata, positive="sick", unit="image")
     assert finding.severity == "note"
-    assert "too few groups" in finding.message
+    assert "cannot be told for width: too few groups" in finding.message
+    assert [one["variable"] for one in finding.details["cannot_be_told"]] == ["width"]
 
 
 def test_every_arm_has_a_finding_and_several_classes_may_be_positive() -> None:

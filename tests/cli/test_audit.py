@@ -78,6 +78,27 @@ def test_unknown_groups_are_a_note_of_the_audit_even_where_a_run_would_stop(tlme
         assert any(line.startswith("note     groups_unknown") for line in _lines(answer))
 
 
+def test_tables_of_one_name_in_two_folders_do_not_overwrite_each_other(tlmed: Tlmed, project: Project) -> None:
+    table = pd.read_csv(project.manifest)
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        table.assign(path="../data/" + table["path"]).to_csv(Path(folder) / "m.csv", index=False)
+        assert tlmed("audit", Path(folder) / "m.csv").exit_code == 0
+    assert tlmed("audit", project.folder / "data").exit_code == 0
+    assert sorted(path.name for path in Path("runs").glob("audit-*")) == ["audit-data", "audit-one-m", "audit-two-m"]
+
+
+def test_without_labels_or_with_one_class_it_is_said_that_shortcuts_were_not_looked_for(
+    tlmed: Tlmed, project: Project
+) -> None:
+    project.change_manifest(lambda table: table.assign(label="sick"))
+    assert "there is one class alone (sick)" in tlmed("audit", project.manifest).out
+    project.change_manifest(lambda table: table.drop(columns="label"))
+    answer = tlmed("audit", project.manifest)
+    assert "shortcuts cannot be looked for: there are no labels" in answer.out
+    assert "Nothing was found" not in answer.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

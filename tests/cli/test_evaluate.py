@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pandas as pd
 import pytest
 
 from tests.cli.project import Project, Tlmed
+from tlmed.cli.evaluate import _name
 from tlmed.data.image_headers import read_image_headers
 from tlmed.data.images import read_image
+from tlmed.errors import InputError
 from tlmed.evaluation.assessment.drift import input_summary
 from tlmed.recipe.model import ImageSettings
 
@@ -62,6 +65,9 @@ def test_a_recalibration_map_is_written(tlmed: Tlmed, table: pd.DataFrame) -> No
     assert answer.exit_code == 0, answer.err
     assert json.loads(Path("here/recalibration.json").read_text(encoding="utf-8"))["kind"] == "platt"
     assert "Local recalibration" in answer.out
+    # Where the next evaluation has no map, none stays behind.
+    assert tlmed("evaluate", "twice.csv", "--positive", "ill", "--out", "here").exit_code == 0
+    assert not Path("here/recalibration.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -72,8 +78,10 @@ def test_a_recalibration_map_is_written(tlmed: Tlmed, table: pd.DataFrame) -> No
         (["--positive", "ill", "--aim", "sensitivity=0.9"], "measured on is refused"),
         (["--positive", "ill", "--aim", "sensitivity=1.2"], "the sensitivity must be between 0 and 1"),
         (["--positive", "ill", "--aim", "sensitivity=0.9", "--assure", "sensitivity=0.9"], "give one"),
-        (["--positive", "ill", "--prevalence", "0"], "prevalence: 0 is none"),
+        (["--positive", "ill", "--prevalence", "0"], "prevalence: 0 must lie between 0 and 1"),
         (["--positive", "ill", "--subgroup", "sex"], "no column 'sex'"),
+        (["cases.csv", "--positive", "ill", "--subgroup", "age"], "the columns are unit, .*, patient, sex"),
+        (["--positive", "ill", "--indeterminate", "sock"], "no row has the label 'sock'; the labels are ill, well"),
         (["--positive", "ill", "--group", "patient"], "--group: no column 'patient'"),
         (["cases.csv", "--positive", "ill", "--recalibrate"], "at least 20 groups .*; here are 15 and 15"),
     ],
@@ -105,9 +113,9 @@ def _spoil(table: pd.DataFrame, kind: str) -> pd.DataFrame:
         ("range", "must be from 0 to 1 and sum to 1"),
         ("twice", "u0"),
         ("one class", "nothing to tell apart"),
-        ("label", "no column 'label' in the tables. Valid: p_ill, p_well, unit."),
+        ("label", "no column 'label'; the columns are unit, p_ill, p_well."),
         ("unit", "no column 'unit' or 'path'; the columns are label, p_ill, p_well"),
-        ("p_well", "give one, p_CLASS, for each class"),
+        ("p_well", "p_ill is the only column p_CLASS"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused(tlmed: Tlmed, table: pd.DataFrame, kind: str, sentence: str) -> None:
@@ -115,6 +123,56 @@ def test_a_table_that_is_wrong_is_refused(tlmed: Tlmed, table: pd.DataFrame, kin
     answer = tlmed("evaluate", "wrong.csv", "--positive", "ill")
     assert answer.exit_code == 1
     assert sentence in answer.err
+
+
+def test_what_fails_leaves_the_folder_as_it_was(
+    tlmed: Tlmed, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise InputError("no pictures today")
+
+    arguments = ("evaluate", "other tool.csv", "--positive", "ill", "--out", "here", "--threshold")
+    monkeypatch.setattr("tlmed.report.evaluation_figures.draw_assessment", fail)
+    assert tlmed(*arguments, "0.4").exit_code == 1
+    assert not Path("here").exists()
+    monkeypatch.undo()
+    assert tlmed(*arguments, "0.4").exit_code == 0
+    before = {file.name: file.read_bytes() for file in Path("here").iterdir()}
+    monkeypatch.setattr("tlmed.report.evaluation_figures.draw_assessment", fail)
+    assert tlmed(*arguments, "0.5").exit_code == 1
+    assert {file.name: file.read_bytes() for file in Path("here").iterdir()} == before
+
+
+def test_subgroups_fit_a_terminal_of_80_columns(tlmed: Tlmed, table: pd.DataFrame) -> None:
+    answer = tlmed("evaluate", "other tool.csv", "cases.csv", "--positive", "ill", "--subgroup", "sex", "--out", "here")
+    assert answer.exit_code == 0, answer.err
+    metrics = json.loads(Path("here/metrics.json").read_text(encoding="utf-8"))
+    for level in metrics["subgroups"]["columns"]["sex"]:
+        for name in ("auroc", "sensitivity", "specificity"):
+            change, cell = level[f"{name}_difference"], level[name]
+            assert f"{cell['low']:.3f} to {cell['high']:.3f}" in answer.out
+            assert f"{change['value']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})" in answer.out
+    assert "…" not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("m.csv", "m"),
+        ("man/m.csv", "man-m"),
+        ("runs/man/predictions.csv", "man"),
+        ("runs/man/bundle", "man"),
+        ("ext", "ext"),
+        ("ext/manifest.csv", "ext"),
+        ("data/ext/manifest.csv", "data-ext"),
+        ("data/v1.2", "data-v1.2"),
+    ],
+)
+def test_the_default_folder_is_named_after_what_tells_sets_apart(
+    path: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _name(Path(path)) == name
 
 
 def _remember_training_images(project: Project, bundle: Path) -> None:
@@ -142,6 +200,12 @@ def test_a_bundle_is_measured_on_labelled_images_with_its_own_threshold(tlmed: T
     assert excluded["reason"].startswith("unreadable image: not an image")
     assert metrics["drift"]["num_training_images"] == 12
     assert metrics["drift"]["shares"]["format"]["local"] == {"PNG": 1.0}
+    answer = tlmed("evaluate", bundle, project.manifest)
+    assert "No file of these images trained the bundle" in answer.out
+    assert Path("runs/evaluate-small-on-data/metrics.json").is_file()
+    for wrong, sentence in (("sock", "no row has the label 'sock'"), ("sick", "no row has both")):
+        answer = tlmed("evaluate", bundle, project.manifest, "--indeterminate", wrong, "--indeterminate", "well")
+        assert sentence in answer.err
     answer = tlmed("evaluate", bundle, project.manifest, "--positive", "well")
     assert answer.exit_code == 1
     assert "calibration and thresholds are about sick" in answer.err
@@ -149,13 +213,23 @@ def test_a_bundle_is_measured_on_labelled_images_with_its_own_threshold(tlmed: T
     answer = tlmed("evaluate", bundle, project.manifest)
     assert answer.exit_code == 1
     assert "the bundle does not know the class 'healthy' (it knows sick, well)" in answer.err
+    # Its own training images, under other names and without splits.
+    Path("again").mkdir()
+    for name in ("00.png", "12.png", "22.png"):
+        shutil.copy(project.folder / "data" / name, f"again/copy-{name}")
+    pd.DataFrame(
+        {"path": [f"copy-{name}.png" for name in ("00", "12", "22")], "label": ["well", "well", "well"]}
+    ).to_csv("again/manifest.csv", index=False)
+    answer = tlmed("evaluate", bundle, "again")
+    assert answer.exit_code == 1
+    assert "2 of 3 images trained or validated this bundle (copy-00.png, copy-12.png)" in answer.err
 
 
 def test_the_bundles_thresholds_stay_and_a_missing_record_is_said(tlmed: Tlmed, project: Project) -> None:
     assert tlmed("run", project.recipe, "--arm", "scratch").exit_code == 0
     bundle = project.folder / "runs/small/bundle"
     card = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
-    card.pop("input_summary", None)
+    del card["input_summary"], card["trained_on"]
     point = {"kind": "aim", "of": "sensitivity", "target": 0.9, "threshold": 0.25, "refused": None, "level": 0.95}
     point |= {"lower_limit": 0.5, "sensitivity": 1.0, "specificity": 0.5, "num_positives": 2, "num_negatives": 2}
     card["operating_points"] = [point, point | {"of": "specificity", "threshold": 0.75}]
@@ -163,6 +237,7 @@ def test_the_bundles_thresholds_stay_and_a_missing_record_is_said(tlmed: Tlmed, 
     answer = tlmed("evaluate", bundle, project.manifest, "--out", "here")
     assert answer.exit_code == 0, answer.err
     assert "Not recorded" in answer.out
+    assert "cannot be told" in answer.out
     assert "too few" in answer.out
     metrics = json.loads(Path("here/metrics.json").read_text(encoding="utf-8"))
     own = "The bundle's own, unchanged: to aim"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,13 @@ def test_each_source_is_left_out_in_turn(tlmed: Tlmed, project: Project) -> None
     ]
 
 
+def test_leaving_sources_out_needs_the_column(tlmed: Tlmed, project: Project) -> None:
+    evaluate_with(project, "protocol: {split: leave-one-source-out}")
+    answer = tlmed("run", project.recipe)
+    assert answer.exit_code == 1
+    assert "no column 'source' to leave out in turn" in answer.err
+
+
 def external_set(project: Project, rows: range, folder: str) -> None:
     """Further patients, as images that the project does not hold."""
     from PIL import Image
@@ -113,6 +121,21 @@ def test_external_sets_are_measured_apart(tlmed: Tlmed, project: Project) -> Non
     assert measured["external"]["elsewhere"]["num_units"] == 6
     assert measured["num_units"] == 8
     assert len(pd.read_parquet(SMALL / "external/elsewhere.parquet")) == 6
+
+
+def test_after_folds_an_external_set_measures_what_is_delivered(tlmed: Tlmed, project: Project) -> None:
+    only(project)
+    external_set(project, range(6), "elsewhere")
+    protocol = "protocol: {split: kfold, folds: 3, repeats: 2}"
+    evaluate_with(project, f"{protocol}, external: {{elsewhere: {{manifest: elsewhere/manifest.csv}}}}")
+    answer = tlmed("run", project.recipe)
+    assert answer.exit_code == 0, answer.err
+    outside = pd.read_parquet(SMALL / "external/elsewhere.parquet")
+    assert set(outside["seed"]) == {0}
+    told = json.loads(tlmed("predict", SMALL / "bundle", project.folder / "elsewhere", "--json").out)
+    by_bundle = {Path(row["path"]).name: row["raw_sick"] for row in told}
+    np.testing.assert_allclose(outside["p_sick"], outside["path"].map(by_bundle), atol=1e-6)
+    assert "elsewhere" in (SMALL / "bundle/README.md").read_text(encoding="utf-8")
 
 
 def test_an_external_set_that_was_trained_on_is_refused_before_training(tlmed: Tlmed, project: Project) -> None:
@@ -151,6 +174,12 @@ def test_each_training_set_chooses_its_settings_by_inner_folds(tlmed: Tlmed, pro
     assert len(list(Path("runs/stages").glob("*/stage.json"))) == 5
 
 
+def test_what_takes_no_steps_has_nothing_to_choose(tlmed: Tlmed, project: Project) -> None:
+    evaluate_with(project, "choose: {folds: 2, among: {short: {epochs: 1}, long: {epochs: 2}}}")
+    tlmed("run", project.recipe)
+    assert {choice["arm"] for choice in metrics()["chosen"]} == {"scratch"}
+
+
 def test_inner_folds_never_see_val_or_test(tlmed: Tlmed, project: Project) -> None:
     only(project)
     evaluate_with(project, "choose: {folds: 2, among: {short: {epochs: 1}, long: {epochs: 2}}}")
@@ -173,6 +202,15 @@ def test_a_control_arm_is_added_to_a_finished_run(tlmed: Tlmed, project: Project
     assert json.loads((SMALL / "bundle/bundle.json").read_text())["arm"] == "scratch"
 
 
+def test_controls_stay_when_others_are_added_or_none_is_named(tlmed: Tlmed, project: Project) -> None:
+    only(project)
+    tlmed("run", project.recipe, "--control", "border-only")
+    for further in (["--control", "permuted-labels"], []):
+        answer = tlmed("run", project.recipe, *further)
+        assert answer.exit_code == 0, answer.err
+        assert list(metrics()["arms"]) == ["scratch", "scratch-border-only", "scratch-permuted-labels"]
+
+
 def test_an_unknown_control_is_named(tlmed: Tlmed, project: Project) -> None:
     answer = tlmed("run", project.recipe, "--control", "border")
     assert answer.exit_code == 1
@@ -188,3 +226,38 @@ def test_looks_at_one_test_set_are_counted_over_recipes(tlmed: Tlmed, project: P
     assert answer.exit_code == 0, answer.err
     assert json.loads(Path("runs/other/metrics.json").read_text())["test_openings"] == 2
     assert "opened 2 times" in answer.out
+
+
+def test_another_threshold_is_another_look(tlmed: Tlmed, project: Project) -> None:
+    only(project)
+    tlmed("run", project.recipe)
+    changed = "evaluation.operating_points=[{of: specificity, target: 0.8}]"
+    answer = tlmed("run", project.recipe, "--set", changed, "--out", "runs/other")
+    assert answer.exit_code == 0, answer.err
+    assert json.loads(Path("runs/other/metrics.json").read_text())["test_openings"] == 2
+
+
+def test_warnings_of_the_audit_stand_beside_the_results_and_in_the_card(tlmed: Tlmed, project: Project) -> None:
+    """Every sick patient's file is of another size."""
+    from PIL import Image
+
+    only(project)
+    for file in sorted((project.folder / "data").glob("*.png"))[1::2]:
+        with Image.open(file) as image:
+            image.resize((50, 50)).save(file)
+    answer = tlmed("run", project.recipe)
+    assert answer.exit_code == 0, answer.err
+    results, card = ((SMALL / name).read_text(encoding="utf-8") for name in ("results.md", "bundle/README.md"))
+    assert "audit, warning, shortcut_metadata" in answer.err
+    for text in (answer.out.replace("\n", " "), results, card):
+        assert "shortcut_metadata" in text
+
+
+def test_a_bundle_knows_what_it_was_trained_on(tlmed: Tlmed, project: Project) -> None:
+    only(project)
+    tlmed("run", project.recipe)
+    known = set(json.loads((SMALL / "bundle/bundle.json").read_text())["trained_on"])
+    table = pd.read_csv(project.manifest)
+    for row in table.itertuples():
+        digest = hashlib.sha256((project.folder / "data" / str(row.path)).read_bytes()).hexdigest()
+        assert (digest[:16] in known) == (row.split != "test")

@@ -87,12 +87,19 @@ def test_group_may_be_any_column_that_is_named(root: Path) -> None:
     assert manifest.group_column == "hospital"
     assert manifest.table["group"].tolist() == ["01", "02", "01", "02"]
     assert manifest.table["patient"].tolist() == ["1", "1", "2", "2"]
-    assert "Did you mean 'patient'?" in refusal(raw, root, group="patint")
+    message = refusal(raw, root, group="patint")
+    assert "no column 'patint' to group by; the columns are path, patient, hospital. Did you mean 'patient'?" in message
+
+
+def test_a_column_that_is_like_none_is_refused_with_the_names_that_are_there(root: Path) -> None:
+    raw = frame(label=["0", "0", "1", "1"], age=["1", "2", "3", "4"])
+    for message in (refusal(raw, root, group="hospital"), refusal(raw, root, unit="hospital")):
+        assert message.endswith("; the columns are path, label, age.")
 
 
 def test_every_row_needs_its_group(root: Path) -> None:
     message = refusal(frame(patient=["1", None, "2", None]), root)
-    assert "column 'patient' is empty; every image needs its group (2 rows; lines 3, 5)" in message
+    assert "column 'patient' is empty in 2 of 4 rows (lines 3, 5); every image needs its group: fill it in" in message
 
 
 def test_unit_is_taken_from_the_named_column(root: Path) -> None:
@@ -100,12 +107,14 @@ def test_unit_is_taken_from_the_named_column(root: Path) -> None:
     table = validated(raw, root, unit="study").table
     assert table["unit"].tolist() == ["s", "t", "u", "u"]
     assert table["group"].tolist() == ["p", "p", "q", "q"]
-    assert "Did you mean 'study'?" in refusal(raw, root, unit="studdy")
+    message = refusal(raw, root, unit="studdy")
+    assert "no column 'studdy' to take the unit from; the columns are path, label, patient, study." in message
+    assert message.endswith("Did you mean 'study'?")
 
 
 def test_every_row_needs_its_unit(root: Path) -> None:
     message = refusal(frame(study=["s", None, "t", "t"], patient=["1"] * 4), root, unit="study")
-    assert "column 'study' is empty; every image needs its unit (1 rows; lines 3)" in message
+    assert "column 'study' is empty in 1 of 4 rows (line 3); every image needs its unit: fill it in" in message
 
 
 def test_a_unit_has_one_label(root: Path) -> None:
@@ -127,7 +136,7 @@ def test_class_names_are_kept_verbatim_and_sorted(root: Path) -> None:
 def test_a_path_stands_once(root: Path) -> None:
     raw = frame()
     raw["path"] = ["a.png", "b.png", "c.png", "b.png"]
-    assert "column 'path' 'b.png' stands more than once (2 rows; lines 3, 5)" in refusal(raw, root)
+    assert "column 'path' 'b.png' stands more than once (2 rows; lines 3, 5); keep one row" in refusal(raw, root)
 
 
 def test_path_column_is_required_and_the_others_are_named(root: Path) -> None:
@@ -138,7 +147,7 @@ def test_path_column_is_required_and_the_others_are_named(root: Path) -> None:
 def test_every_row_needs_its_path(root: Path) -> None:
     raw = frame()
     raw["path"] = ["a.png", None, "c.png", "d.png"]
-    assert "column 'path' is empty (1 rows; lines 3)" in refusal(raw, root)
+    assert "column 'path' is empty in 1 of 4 rows (line 3)" in refusal(raw, root)
 
 
 def test_rows_are_required(root: Path) -> None:
@@ -147,23 +156,23 @@ def test_rows_are_required(root: Path) -> None:
 
 def test_labels_are_given_in_every_row_or_in_none(root: Path) -> None:
     message = refusal(frame(label=["1", None, "2", None]), root)
-    assert "column 'label' is empty; label every row, or leave the column out (2 rows; lines 3, 5)" in message
+    assert "column 'label' is empty in 2 of 4 rows (lines 3, 5); label every row, or leave the column out" in message
     assert validated(frame(label=[None] * 4), root).classes == ()
 
 
 def test_splits_have_synonyms_in_any_case(root: Path) -> None:
-    assert validated(frame(split=["train", "val", "test", None]), root).table["split"].tolist() == [
-        "train",
-        "val",
-        "test",
-        None,
-    ]
     assert validated(frame(split=["Train", "valid", "VALIDATION", "Test"]), root).table["split"].tolist() == [
         "train",
         "val",
         "val",
         "test",
     ]
+
+
+def test_splits_are_given_in_every_row_or_in_none(root: Path) -> None:
+    message = refusal(frame(split=["train", "test", None, "val"]), root)
+    assert "column 'split' is empty in 1 of 4 rows (line 4); say train, val or test in every row" in message
+    assert validated(frame(split=[None] * 4), root).table["split"].isna().all()
 
 
 def test_other_splits_are_refused_with_value_and_lines(root: Path) -> None:

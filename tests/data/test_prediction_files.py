@@ -44,8 +44,11 @@ def test_both_kinds_of_file_give_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("unit,p_ill\n1,high\n", r"column 'p_ill' holds 'high', which is no number \(1 rows; first in line 2\)"),
-        ('unit,p_ill\n1,0.5\n2,"0,5"\n', r"holds '0,5', which is no number \(1 rows; first in line 3\)"),
+        (
+            "unit,p_ill\n1,high\n",
+            r"column 'p_ill' holds 'high', which is no number \(first in line 2; rows like it: 1\)",
+        ),
+        ('unit,p_ill\n1,0.5\n2,"0,5"\n', r"holds '0,5', which is no number \(first in line 3; rows like it: 1\)"),
         ("unit;p_ill\n1;0,5\n", "not separated by commas"),
         ("unit\tp_ill\n1\t0.5\n", "not separated by commas"),
         ("unit,p_ill\n1,0.5,0.5\n", "not a CSV table"),

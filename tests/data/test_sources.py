@@ -69,7 +69,7 @@ def test_byte_order_mark_and_spaces_around_column_names_do_not_matter(tmp_path: 
 def test_line_numbers_count_blank_lines(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.png")
     file = written(tmp_path / "t.csv", "path,label\n\na.png,x\n\nb.png,\n")
-    assert "lines 5" in refusal(file)
+    assert "line 5" in refusal(file)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".PARQUET"])

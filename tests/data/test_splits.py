@@ -225,6 +225,23 @@ def test_without_a_time_the_latest_groups_are_test() -> None:
     }
 
 
+def test_a_day_is_past_to_its_end_and_a_year_too() -> None:
+    visits = {"p1": ["2020-06-30T23:10"], "p2": ["2020-07-01T00:10"]}
+    for until in ("2020-06-30", "2020-06"):
+        divided_by_time = split_by_time(dated(visits), train_until=until, test_fraction=0.2)
+        assert groups_of(divided_by_time) == {"train": {"p1"}, "test": {"p2"}}
+    by_year = split_by_time(dated({"p1": ["2019-12-31"], "p2": ["2020"]}), train_until="2019", test_fraction=0.2)
+    assert groups_of(by_year) == {"train": {"p1"}, "test": {"p2"}}
+
+
+@pytest.mark.parametrize("time", ["03/04/2012", "June 2012", "12.4.2012"])
+def test_dates_that_are_read_differently_from_place_to_place_are_refused(time: str) -> None:
+    with pytest.raises(InputError, match=rf"such as '{time}'"):
+        split_by_time(dated({"p1": ["2012-01-01"], "p2": [time]}), train_until=None, test_fraction=0.5)
+    with pytest.raises(InputError, match=rf"such as '{time}'"):
+        split_by_time(dated(VISITS), train_until=time, test_fraction=0.5)
+
+
 def test_numbers_are_compared_as_numbers() -> None:
     by_day = split_by_time(dated({"p1": ["9"], "p2": ["10"]}), train_until="9", test_fraction=0.2)
     assert groups_of(by_day) == {"train": {"p1"}, "test": {"p2"}}
@@ -235,7 +252,7 @@ def test_numbers_are_compared_as_numbers() -> None:
     [
         (dated(VISITS), "2022-01-01", r"no group begins after .* 2019-05-01 to 2021-06-01"),
         (dated(VISITS), "2018-01-01", "every group begins after"),
-        (dated({"p1": ["2020"], "p2": ["soon"]}), None, r"1 times cannot be read, such as 'soon'"),
+        (dated({"p1": ["2020"], "p2": ["soon"]}), None, r"1 times are no dates as 2020-03-31 .* such as 'soon'"),
         (manifest_of(patients({"a": 2})), None, "no column 'time' to split by"),
     ],
 )

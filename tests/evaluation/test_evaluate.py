@@ -196,6 +196,28 @@ def test_what_depends_on_the_prevalence_is_marked_or_reweighted() -> None:
     assert rows[2]["ece"] == rows[0]["ece"]
     assert rows[2]["auroc"] == rows[0]["auroc"]
     assert (stated["prevalence"], stated["sampling"]) == (0.1, "case-control")
+    unused = "The stated prevalence of 0.1 has no effect: the cases are consecutive"
+    assert unused in consecutive["interval"]
+    assert consecutive["interval"].endswith("is given at theirs (sick 0.5, well 0.5).")
+    assert "no effect" not in stated["interval"] + of_this_set["interval"]
+
+
+def test_decisions_in_place_of_probabilities_have_no_calibration_and_no_error() -> None:
+    table = image_rows(["sick", "well", "sick", "well"], [0.0, 1.0, 1.0, 0.0])
+    for prevalence in (None, 0.05):
+        row = measure(table, prevalence=prevalence)["arms"]["model"]
+        for name in CALIBRATION_METRICS:
+            assert (row[name]["value"], row[name]["undefined"]) == (None, "all probabilities are 0 or 1")
+    mixed = measure(image_rows(["sick", "well"] * 20, [0.0, 1.0, 1.0, 0.0, 0.3, 0.4, 0.6, 0.2] * 5), prevalence=0.05)
+    slope = mixed["arms"]["model"]["calibration_slope"]
+    assert slope["value"] is not None
+    assert slope["note"] == "20 units at 0 or 1 are taken as 2^-25 from it"
+
+
+def test_no_interval_is_described_where_none_is_given() -> None:
+    metrics = measure(random_rows(24, group=np.arange(24) // 4 * 2 + np.arange(24) % 2))
+    assert all(cell["low"] is None for cell in metrics["arms"]["model"].values())
+    assert "95 %" not in metrics["interval"]
 
 
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.2, 3.0, float("nan")])

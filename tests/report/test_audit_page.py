@@ -128,6 +128,20 @@ def test_a_shortcut_is_drawn_with_its_limits(domain: Manifest) -> None:
     assert [circle["cx"] for circle in tags.of("circle")] == ["395.0"]
 
 
+def test_what_leans_below_chance_is_drawn_without_limits(domain: Manifest) -> None:
+    finding = _finding(
+        "source_confounding", "note", value=0.256, low=0.112, high=0.418, details={"stage": "data", "p_value": 0.9}
+    )
+    page = _page(domain, finding)
+    tags = _Tags(page)
+    (drawing,) = tags.of("svg")
+    assert str(drawing["aria-label"]).startswith("AUROC 0.256, not told: held-out folds lean below 0.5")
+    assert "interval" not in {line["class"] for line in tags.of("line")}
+    assert [circle["cx"] for circle in tags.of("circle")] == ["148.0"]
+    assert "0.112" not in page
+    assert "0.418" not in page
+
+
 def test_the_gravest_come_first_and_waivers_are_named(domain: Manifest) -> None:
     findings = [
         _finding("groups_unknown", "note"),
@@ -140,4 +154,3 @@ def test_the_gravest_come_first_and_waivers_are_named(domain: Manifest) -> None:
     ]
     assert places == sorted(places)
     assert "no DICOM." in page
-    assert "Nothing was found." in _page(domain)

@@ -12,9 +12,11 @@ def metrics(**changes: Any) -> dict[str, Any]:
         "delivered": "full",
         "weighted_training": False,
         "operating_points": {"full": []},
-        "calibrated": {"full": {"fitted_on": "val"}},
+        "calibrated": {"full": {"fitted_on": "val", "notes": []}},
+        "audit_warnings": [],
         "usage": [],
         "external": {},
+        "external_openings": {"elsewhere": 2},
         "test_openings": 1,
         **changes,
     }
@@ -44,7 +46,7 @@ def test_weighted_training_and_shortcuts_are_warnings() -> None:
         {"severity": "warning", "message": "arm 'full': the score follows mode = RGB"},
         {"severity": "note", "message": "arm 'scratch': follows nothing"},
     ]
-    weighted, followed, _ = summary_sentences(metrics(weighted_training=True, usage=usage))
+    followed, weighted, _ = summary_sentences(metrics(weighted_training=True, usage=usage))
     assert weighted.startswith("Warning, weighted training")
     assert followed == "Warning, shortcut: arm 'full': the score follows mode = RGB."
 
@@ -56,11 +58,35 @@ def test_headlines_without_flagged_rows_and_on_external_sets_stand_apart() -> No
     without, outside, _ = summary_sentences(metrics(without_flagged=rest, external=external))
     assert "Without the 3 test images" in without
     assert "(17 units left), AUROC: full 0.750 (too few for an interval)." in without
-    assert outside == ("External set elsewhere (40 units, 2 unreadable left out), AUROC: full 0.900 (0.800 to 0.950).")
+    assert outside == (
+        "External set elsewhere (40 units, 2 unreadable left out; opened 2 times), AUROC: full 0.900 (0.800 to 0.950)."
+    )
 
 
 def test_what_was_chosen_is_counted_by_arm() -> None:
     chosen = [{"arm": "full", "candidate": name} for name in ("long", "short", "long")]
     assert summary_sentences(metrics(chosen=chosen))[0] == (
         "Settings chosen by inner folds, never on test: full: long 2x, short 1x."
+    )
+
+
+def test_what_the_audit_warned_of_stands_beside_the_result() -> None:
+    warnings = [
+        {"kind": "shortcut_metadata", "severity": "warning", "message": "target: told with AUROC 0.99"},
+        {"kind": "near_duplicate", "severity": "error", "message": "target: 2 pairs"},
+    ]
+    data, waived, _ = summary_sentences(metrics(audit_warnings=warnings))
+    assert data == "Warning, data, shortcut_metadata: target: told with AUROC 0.99."
+    assert waived == "Warning, waived error, near_duplicate: target: 2 pairs."
+
+
+def test_a_calibration_that_was_not_fitted_as_asked_says_why() -> None:
+    calibrated = {"full": {"fitted_on": "val", "notes": ["isotonic needs 1,000 units"]}}
+    assert summary_sentences(metrics(calibrated=calibrated))[0] == "full, calibration: isotonic needs 1,000 units."
+
+
+def test_each_source_that_was_left_out_has_its_own_figure() -> None:
+    of_source = {"num_units": 30, "arms": {"full": {"auroc": SHARE}}}
+    assert summary_sentences(metrics(by_source={"north": of_source}))[0] == (
+        "Source north alone (30 units), AUROC: full 0.900 (0.800 to 0.950)."
     )

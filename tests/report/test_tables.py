@@ -9,14 +9,16 @@ from tlmed.report.tables import baselines_table, results_markdown, results_table
 
 def metrics(num_classes: int = 2, *, undefined: bool = False) -> dict[str, Any]:
     cell = {"value": 0.8125, "low": 0.7, "high": 0.9, "method": "Wilson"}
-    names = ("auroc", "accuracy", "balanced_accuracy", "macro_f1", "sensitivity", "specificity")
+    names = ("auroc", "accuracy", "balanced_accuracy", "macro_f1", "sensitivity", "specificity", "calibration_slope")
     row: dict[str, Any] = dict.fromkeys(names, cell)
     row |= {"accuracy": {"value": 0.75, "low": None, "high": None}} if undefined else {}
     row |= {"sensitivity": {"value": None, "low": None, "high": None, "undefined": "no reason"}} if undefined else {}
     arms = {"scratch": row, "generic-related": row}
     positive = "sick" if num_classes == 2 else None
     content = {"arms": arms, "positive": positive, "unit": "image", "num_units": 20, "num_groups": 9}
-    return with_baselines({**content, "groups_known": True})
+    calibrated = {arm: {"metrics": {}, "fitted_on": "val"} for arm in arms}
+    rest = {"groups_known": True, "delivered": "generic-related", "calibrated": calibrated, "operating_points": {}}
+    return with_baselines({**content, **rest})
 
 
 def with_baselines(content: dict[str, Any]) -> dict[str, Any]:
@@ -103,3 +105,24 @@ def test_baselines_stand_below_the_arms_with_what_the_difference_shows() -> None
         "| thumbnail-forest | 0.693 (0.600-0.800) | +0.120 (-0.200 to -0.010) | NOT beaten: it is better |",
     ]
     assert printed(content).index("specificity") < printed(content).index("metadata")
+
+
+def test_where_a_threshold_was_fixed_before_test_the_table_stands_on_it() -> None:
+    content = metrics()
+    share = {"value": 0.9, "low": 0.8, "high": 0.95}
+    point = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": None}
+    held = [{**point, "sensitivity": share, "specificity": share | {"value": 0.85}}]
+    content["operating_points"] = {"scratch": [{**point, "refused": "needs 59"}], "generic-related": held}
+    content["calibrated"]["generic-related"]["metrics"] = {"calibration_slope": {"value": 1.1, "low": 0.7, "high": 1.5}}
+    text = results_markdown(content)
+    lines = text.splitlines()
+    assert lines[0] == "| arm | AUROC | slope | sensitivity * | specificity * |"
+    assert lines[2] == "| scratch | 0.812 (0.700-0.900) | 0.812 (0.700-0.900) | refused | refused |"
+    assert lines[3].endswith("| 1.100 (0.700-1.500) | 0.900 (0.800-0.950) | 0.850 (0.800-0.950) |")
+    assert "* at the threshold to aim for sensitivity 0.9, chosen on val scores" in text
+
+
+def test_the_level_of_the_differences_is_said() -> None:
+    content = metrics()
+    content["baselines"]["metadata"]["auroc_difference"] |= {"level": 0.9875}
+    assert "98.75 % limits" in printed(content)

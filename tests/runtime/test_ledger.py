@@ -1,21 +1,30 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
-from tlmed.runtime.ledger import LEDGER, digest_of_test, num_openings, open_test
+import pytest
+
+from tlmed.errors import InputError
+from tlmed.runtime.ledger import LEDGER, TestSet, open_test
 from tlmed.runtime.store import Store
 
-TEST = digest_of_test(["file-a", "file-b"])
+
+def images(numbers: range) -> list[str]:
+    """SHA-256 of some contents."""
+    return [hashlib.sha256(str(number).encode()).hexdigest() for number in numbers]
+
+
+TEST = TestSet.of(["file-a", "file-b"])
 
 
 def test_looks_at_one_test_set_are_counted_over_all_recipes(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert num_openings(store, TEST) == 0
     assert open_test(store, TEST, ["model-1"], recipe="first") == 1
     assert open_test(store, TEST, ["model-2", "model-3"], recipe="second") == 2
-    assert open_test(store, digest_of_test(["file-c"]), ["model-1"], recipe="first") == 1
-    assert num_openings(store, TEST) == 2
+    assert open_test(store, TestSet.of(["file-c"]), ["model-1"], recipe="first") == 1
+    assert open_test(store, TEST, ["model-1"], recipe="first") == 2
 
 
 def test_the_same_models_again_are_no_new_look_but_one_new_among_them_is(tmp_path: Path) -> None:
@@ -26,8 +35,16 @@ def test_the_same_models_again_are_no_new_look_but_one_new_among_them_is(tmp_pat
 
 
 def test_a_test_set_is_its_files_whatever_their_order() -> None:
-    assert digest_of_test(["file-b", "file-a", "file-b"]) == TEST
-    assert digest_of_test(["file-a"]) != TEST
+    assert TestSet.of(["file-b", "file-a", "file-b"]) == TEST
+    assert TestSet.of(["file-a"]) != TEST
+
+
+def test_a_set_that_shares_most_images_is_the_same_and_another_is_not(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    open_test(store, TestSet.of(images(range(300))), ["model-1"], recipe="first")
+    assert open_test(store, TestSet.of(images(range(20, 300))), ["model-2"], recipe="a few left out") == 2
+    assert open_test(store, TestSet.of(images(range(320))), ["model-3"], recipe="a few added") == 3
+    assert open_test(store, TestSet.of(images(range(240, 540))), ["model-4"], recipe="a fifth in common") == 1
 
 
 def test_lines_are_only_ever_added(tmp_path: Path) -> None:
@@ -38,3 +55,9 @@ def test_lines_are_only_ever_added(tmp_path: Path) -> None:
     after = (tmp_path / LEDGER).read_bytes()
     assert after.startswith(before)
     assert [json.loads(line)["recipe"] for line in after.splitlines()] == ["first", "second"]
+
+
+def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
+    (tmp_path / LEDGER).write_text('{"test": "x"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"test-ledger\.jsonl, line 1: damaged"):
+        open_test(Store(tmp_path), TEST, ["model-1"], recipe="first")

@@ -83,9 +83,7 @@ def audit_chain(
     unreadable = _unreadable(leakage, searches)
     findings = [*leakage.findings, *_unreadable_findings(unreadable, settings)]
     for name in probed:
-        domain = leakage.domains[name]
-        if len(domain.classes):
-            findings += searches[name].shortcuts(domain.table, copies.within[name])
+        findings += searches[name].shortcuts(leakage.domains[name].table, copies.within[name])
     return AuditReport(
         findings,
         leakage.domains,

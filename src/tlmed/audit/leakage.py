@@ -12,7 +12,7 @@ import pandas as pd
 from tlmed.audit.copies import NO_COPIES, listed, pairs_of_rows, side_ranks
 from tlmed.audit.findings import Finding, Severity
 from tlmed.data.manifest import Manifest
-from tlmed.errors import name_some
+from tlmed.errors import InputError, name_some
 from tlmed.recipe.data import DataSettings
 
 HOW_TO_MEND = MappingProxyType(
@@ -20,7 +20,8 @@ HOW_TO_MEND = MappingProxyType(
         "group_overlap": "write `on_leak: drop_train` for the domain",
         "duplicate": "write `duplicates: drop` or `on_leak: drop_train` for the domain",
         "near_duplicate": "write `on_leak: drop_train` for the domain",
-        "label_conflict": "write `duplicates: drop` for the domain, which drops such files whole",
+        "label_conflict": "write `duplicates: drop` for the domain, which drops such pictures whole (or, where they "
+        "are in two splits or groups, `on_leak: drop_train`)",
         "stage_overlap": "write `on_leak: drop_train` for that earlier domain (or rename ids alike by chance)",
     }
 )
@@ -74,8 +75,12 @@ def check_leakage(
         copies: near-duplicates, where they were looked for.
         side: what the target is divided by; with anything but `split` all its rows are tested in turn, and of what
             stands on two sides the one on the first side by name is kept.
+
+    Raises:
+        InputError: the target has no column `side`, or gaps in it.
     """
     target = list(domains)[-1]
+    _check_sides(domains[target], side)
     copies = copies or FoundCopies()
     checks = {
         name: _DomainCheck(domain, settings[name], name, side if name == target else None)
@@ -98,6 +103,18 @@ def check_leakage(
         domains={name: check.domain.with_table(check.table.reset_index(drop=True)) for name, check in checks.items()},
         dropped=dropped[columns].reset_index(drop=True),
     )
+
+
+def _check_sides(target: Manifest, side: Side) -> None:
+    if side not in target.table.columns:
+        names = ", ".join(map(str, target.table.columns))
+        raise InputError(f"{target.name}: no column '{side}', by which the rows are divided; the columns are {names}.")
+    num_missing = int(target.table[side].isna().sum())
+    if num_missing:
+        raise InputError(
+            f"{target.name}: column '{side}', by which the rows are divided, is empty in {num_missing} of "
+            f"{len(target.table)} rows; fill it."
+        )
 
 
 class _DomainCheck:
@@ -123,17 +140,28 @@ class _DomainCheck:
             )
 
     def label_conflicts(self) -> None:
-        labels = self.table.groupby("digest")["label"].transform("nunique")
-        wrong = self.table[labels > 1]
-        if wrong.empty:
-            return
-        num_sets = wrong["digest"].nunique()
-        what = f"{_count(num_sets, 'set')} of identical files with different labels ({name_some(wrong['path'])})"
+        """Identical files with different labels, across sides and within one."""
+        wrong = _contradicting(self.table)
         if self._settings.duplicates == "drop":
+            self._conflict("note", "", wrong, "; dropped whole")
             self._drop(wrong, "identical files with contradicting labels")
-            self._find("label_conflict", "note", f"{what}; dropped whole", wrong["path"], num_sets, sets=_sets(wrong))
+            return
+        num_sides = wrong.groupby("digest")[self._side].transform("nunique")
+        across, within = wrong[num_sides > 1], wrong[num_sides == 1]
+        if self._settings.on_leak == "drop_train":
+            # `duplicates` takes them out of training; the label of what stays is in doubt.
+            self._conflict("warning", f" across {self._side}s", across, f"; {self._mended}")
+            within = _contradicting(wrong.drop(index=self._behind(across, "digest").index))
         else:
-            self._find("label_conflict", self._gravest, what, wrong["path"], num_sets, sets=_sets(wrong))
+            self._conflict(self._gravest, f" across {self._side}s", across)
+        self._conflict(self._gravest, f" within one {self._side}", within)
+
+    def _conflict(self, severity: Severity, where: str, rows: pd.DataFrame, done: str = "") -> None:
+        if rows.empty:
+            return
+        num_sets = rows["digest"].nunique()
+        what = f"{_count(num_sets, 'set')} of identical files with different labels{where} ({name_some(rows['path'])})"
+        self._find("label_conflict", severity, what + done, rows["path"], num_sets, sets=_sets(rows))
 
     def duplicates(self) -> None:
         copies = self.table[self.table["digest"].duplicated(keep=False)]
@@ -270,6 +298,11 @@ class _DomainCheck:
     def _drop(self, rows: pd.DataFrame, reason: str) -> None:
         self.table = self.table.drop(index=rows.index)
         self.dropped.append(rows[["path", "label", "split"]].assign(stage=self.name, reason=reason))
+
+
+def _contradicting(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose file stands under another label as well."""
+    return table[table.groupby("digest")["label"].transform("nunique") > 1]
 
 
 def _differ(pairs: pd.DataFrame) -> pd.Series[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,21 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tlmed.audit.findings import Finding
-from tlmed.audit.held_out import (
-    MAX_UNITS,
-    MIN_GROUPS_OF_A_CLASS,
-    HeldOutUnits,
-    Telling,
-    draw_by_group,
-    fold_by_group,
-    measure,
-)
+from tlmed.audit.held_out import MAX_UNITS, HeldOutUnits, Telling, measure
+from tlmed.audit.probed_units import ProbedUnits, draw_units
 from tlmed.audit.thumbnails import Thumbnails, border, halved, intensity_statistics
 from tlmed.errors import name_some
-from tlmed.evaluation.metrics import Floats, Integers
+from tlmed.evaluation.metrics import Floats
 from tlmed.evaluation.statistics.multiplicity import holm
 
 MIN_LOW, MAX_P_VALUE = 0.60, 0.05
+# What a class lacks in training it has more of in the held-out fold; scores without information then rank it low.
+LEAN = "held-out folds lean below 0.5 where there is nothing to learn"
 
 # Everything that is not one of these is metadata of the image or patient.
 _KNOWN_COLUMNS = frozenset(
@@ -35,44 +30,9 @@ _KNOWN_COLUMNS = frozenset(
 # From here to 200 trees AUROC moves by about 0.01, from one draw of folds to the next by 0.04 (COVID-CT, phantoms).
 _NUM_TREES, _NUM_TREES_OF_A_COLUMN = 64, 32
 _MAX_LEVELS = 30
-_MAX_CLASSES = 20  # time grows with their number: each is compared with the rest in every resample
 _MAX_COLUMNS = 40
 
-_Scores = Callable[["_Units"], Floats]
-
-
-@dataclass(frozen=True, eq=False)
-class _Units:
-    """What the probes look at.
-
-    Attributes:
-        rows: table rows of the units that were drawn, with `unit_index` (R,).
-        thumbnails: (R, S, S).
-        metadata: R rows.
-        held_out: labels, groups and folds of the U units.
-        classes: their names.
-        num_all: units of them there were before the draw.
-        num_all_classes: that have enough groups.
-    """
-
-    rows: pd.DataFrame
-    thumbnails: NDArray[np.uint8]
-    metadata: pd.DataFrame
-    held_out: HeldOutUnits
-    classes: tuple[str, ...]
-    num_all: int
-    num_all_classes: int
-
-    @property
-    def unit_of_row(self) -> Integers:
-        """(R,) index of each row's unit."""
-        return self.rows["unit_index"].to_numpy()
-
-    def mean_of_rows(self, values: NDArray[Any]) -> Floats:
-        """(R, F) -> (U, F)."""
-        sums = np.zeros((len(self.held_out.labels), values.shape[1]))
-        np.add.at(sums, self.unit_of_row, values)
-        return sums / np.bincount(self.unit_of_row)[:, None]
+_Scores = Callable[["ProbedUnits"], Floats]
 
 
 @dataclass(frozen=True)
@@ -90,7 +50,7 @@ class _Probe:
     kind: str
     what: str
     score: _Scores
-    details: Callable[[_Units, Telling], dict[str, Any]] = field(default=lambda *_: {})
+    details: Callable[[ProbedUnits, Telling], dict[str, Any]] = field(default=lambda *_: {})
     is_baseline: bool = False
 
 
@@ -113,8 +73,7 @@ def probe_shortcuts(
         seed: of draws, folds and forests; equal seeds give equal findings.
     """
     table = table.assign(group=table["group"] if groups is None else groups)
-    readable = ~table["digest"].isin(thumbnails.unreadable.keys()).to_numpy()
-    units = _draw_units(table, thumbnails, readable, seed)
+    units = draw_units(table, thumbnails, seed)
     if isinstance(units, str):
         return [Finding("shortcuts_unknown", "note", f"{name}: {units}", details={"stage": name})]
     probes = list(_probes(units, seed))
@@ -126,12 +85,39 @@ def probe_shortcuts(
     ]
 
 
-def _finding(name: str, probe: _Probe, told: Telling, adjusted: float | None, units: _Units) -> Finding:
+def border_score(
+    table: pd.DataFrame, thumbnails: Thumbnails, *, positive: str | Sequence[str], seed: int = 0
+) -> pd.Series[float]:
+    """How much the border alone speaks for the positive class: what `check_usage` may ask whether a model follows.
+
+    The border, the forest and the folds are those of `shortcut_border`.
+
+    Args:
+        table: of a manifest.
+        thumbnails: of its rows.
+        positive: the class that counts as disease, or several.
+        seed: of draw, folds and forests.
+
+    Returns:
+        By path, in the table's order: the score of the image's unit by a forest that was grown without its fold.
+        Missing where the image is unreadable or unlabelled, for units beyond the 5,000 that are drawn, and everywhere
+        where positives or negatives are of fewer than 10 groups.
+    """
+    is_positive = table["label"].isin([positive] if isinstance(positive, str) else list(positive))
+    sides = is_positive.map({False: "0", True: "1"}).where(table["label"].notna())  # as they sort: 1 is positive
+    scores = pd.Series(np.nan, index=table["path"])
+    units = draw_units(table.assign(label=sides), thumbnails, seed)
+    if not isinstance(units, str):
+        of_units = forest_scores(_border_features(units), units.held_out, seed, num_trees=_NUM_TREES)[:, 1]
+        scores[units.rows["path"]] = of_units[units.unit_of_row]
+    return scores
+
+
+def _finding(name: str, probe: _Probe, told: Telling, adjusted: float | None, units: ProbedUnits) -> Finding:
     more = probe.details(units, told)
     is_warning = adjusted is not None and told.low is not None and told.low > MIN_LOW and adjusted < MAX_P_VALUE
     alone = more.get("single_class_sources", {})
     of_one_class = f"; one class alone in {name_some(f'{k} ({v})' for k, v in alone.items())}" if alone else ""
-    limits = "" if told.low is None else f" ({told.low:.3f} to {told.high:.3f})"
     drawn = f"; {len(units.held_out.labels)} of {units.num_all} units drawn" if units.num_all > MAX_UNITS else ""
     if units.num_all_classes > len(units.classes):
         drawn += f"; the {len(units.classes)} of {units.num_all_classes} classes with most groups"
@@ -139,7 +125,8 @@ def _finding(name: str, probe: _Probe, told: Telling, adjusted: float | None, un
         "stage": name,
         "p_value": told.p_value,
         "p_value_holm": adjusted,
-        "limits": "approximate: group bootstrap and permutation of held-out scores, without refit",
+        "is_told": _is_told(told),
+        "limits": f"approximate: group bootstrap and permutation of held-out scores, without refit; {LEAN}",
         "classes": list(units.classes),
         "num_units": len(units.held_out.labels),
         "num_groups": len(units.held_out.strata),
@@ -149,7 +136,7 @@ def _finding(name: str, probe: _Probe, told: Telling, adjusted: float | None, un
     return Finding(
         probe.kind,
         "warning" if is_warning or alone else "note",
-        f"{name}: {probe.what} the class is told with AUROC {told.value:.3f}{limits}{of_one_class}{drawn}",
+        f"{name}: {probe.what} {_in_words(told)}{of_one_class}{drawn}",
         value=told.value,
         low=told.low,
         high=told.high,
@@ -157,36 +144,20 @@ def _finding(name: str, probe: _Probe, told: Telling, adjusted: float | None, un
     )
 
 
-def _draw_units(table: pd.DataFrame, thumbnails: Thumbnails, readable: NDArray[np.bool_], seed: int) -> _Units | str:
-    """Return what to probe, or why there is nothing to."""
-    labelled = readable & table["label"].notna().to_numpy()
-    groups_of = table[labelled].groupby("label")["group"].nunique()
-    enough = groups_of[groups_of >= MIN_GROUPS_OF_A_CLASS]
-    classes = tuple(sorted(enough.nlargest(_MAX_CLASSES).index))
-    if len(classes) < 2:
-        few = name_some(f"{label} ({count})" for label, count in groups_of.items()) or "no labels"
-        return f"too few groups to look for shortcuts, which takes two classes of {MIN_GROUPS_OF_A_CLASS}: {few}"
-    positions = np.flatnonzero(labelled & table["label"].isin(classes).to_numpy())
-    rows = table.iloc[positions].reset_index(drop=True)
-    first = rows.drop_duplicates("unit")
-    labels = pd.Categorical(first["label"], categories=list(classes)).codes.astype(np.int64)
-    groups = pd.factorize(first["group"])[0]
-    drawn = draw_by_group(labels, groups, seed)
-    unit_index = pd.Series(np.arange(len(drawn)), index=first["unit"].to_numpy()[drawn])
-    kept = rows["unit"].isin(unit_index.index).to_numpy()
-    rows = rows[kept].assign(unit_index=rows["unit"][kept].map(unit_index).astype(np.int64)).reset_index(drop=True)
-    return _Units(
-        rows,
-        thumbnails.pixels[positions[kept]],
-        thumbnails.metadata.iloc[positions[kept]].reset_index(drop=True),
-        fold_by_group(labels[drawn], groups[drawn], seed),
-        classes,
-        len(first),
-        len(enough),
-    )
+def _is_told(told: Telling) -> bool:
+    return told.low is not None and told.low > 0.5
 
 
-def _probes(units: _Units, seed: int) -> Iterator[_Probe]:
+def _in_words(told: Telling) -> str:
+    """Limits stand beside a class that is told alone: below 0.5 they would seem to prove something."""
+    if _is_told(told):
+        return f"the class is told with AUROC {told.value:.3f} ({told.low:.3f} to {told.high:.3f})"
+    if told.value < 0.5:
+        return f"the class is not told (AUROC {told.value:.3f}; {LEAN})"
+    return f"the class is not told beyond chance (AUROC {told.value:.3f})"
+
+
+def _probes(units: ProbedUnits, seed: int) -> Iterator[_Probe]:
     def forest(features: Floats | pd.DataFrame) -> _Scores:
         return lambda units: forest_scores(np.asarray(features), units.held_out, seed, num_trees=_NUM_TREES)
 
@@ -200,7 +171,7 @@ def _probes(units: _Units, seed: int) -> Iterator[_Probe]:
     yield _Probe(
         "shortcut_border",
         "from the outer 12.5 % of the pictures alone",
-        forest(units.mean_of_rows(border(np.round(halved(units.thumbnails)).astype(np.uint8)))),
+        forest(_border_features(units)),
     )
     columns = [column for column in units.rows.columns if column not in {*_KNOWN_COLUMNS, "unit_index"}]
     if columns:
@@ -249,7 +220,7 @@ def single_class_sources(rows: pd.DataFrame) -> dict[str, str]:
     return alone
 
 
-def _baselines(units: _Units, forest: Callable[[Floats], _Scores], seed: int) -> Iterator[_Probe]:
+def _baselines(units: ProbedUnits, forest: Callable[[Floats], _Scores], seed: int) -> Iterator[_Probe]:
     small = halved(units.thumbnails).reshape(len(units.rows), -1)
     flat = units.mean_of_rows(small)
     statistics = units.mean_of_rows(intensity_statistics(units.thumbnails))
@@ -280,7 +251,7 @@ def forest_scores(features: Floats, units: HeldOutUnits, seed: int, *, num_trees
     return scores
 
 
-def _neighbour_scores(flat: Floats, units: _Units) -> Floats:
+def _neighbour_scores(flat: Floats, units: ProbedUnits) -> Floats:
     """(U, K) the higher, the nearer the most alike picture of a class in the other folds; contrast does not count."""
     from scipy.spatial.distance import cdist
 
@@ -297,7 +268,12 @@ def _neighbour_scores(flat: Floats, units: _Units) -> Floats:
     return np.asarray(closeness / closeness.sum(axis=1, keepdims=True))
 
 
-def _metadata_features(units: _Units) -> pd.DataFrame:
+def _border_features(units: ProbedUnits) -> Floats:
+    """(U, B) pixels."""
+    return units.mean_of_rows(border(np.round(halved(units.thumbnails)).astype(np.uint8)))
+
+
+def _metadata_features(units: ProbedUnits) -> pd.DataFrame:
     parts = {column: _encode(units, units.metadata[column]) for column in units.metadata.columns}
     parts["num_images"] = np.bincount(units.unit_of_row)[:, None].astype(np.float64)
     columns = [f"{column}.{index}" for column, part in parts.items() for index in range(part.shape[1])]
@@ -309,7 +285,7 @@ def _by_column(features: pd.DataFrame) -> dict[str, Floats]:
     return {name: features.to_numpy()[:, [other == name for other in names]] for name in dict.fromkeys(names)}
 
 
-def _each_alone(units: _Units, by_column: Mapping[str, Floats], seed: int, together: Telling) -> dict[str, float]:
+def _each_alone(units: ProbedUnits, by_column: Mapping[str, Floats], seed: int, together: Telling) -> dict[str, float]:
     """AUROC of each column by itself, the highest first; those that are the same everywhere are left out."""
     varying = {column: part for column, part in by_column.items() if not (part == part[:1]).all()}
     if len(varying) == 1:
@@ -323,7 +299,7 @@ def _each_alone(units: _Units, by_column: Mapping[str, Floats], seed: int, toget
     return dict(sorted(values.items(), key=lambda item: -item[1]))
 
 
-def _encode(units: _Units, column: pd.Series[Any]) -> Floats:
+def _encode(units: ProbedUnits, column: pd.Series[Any]) -> Floats:
     """(U, F): numbers as they are, anything else as one column a level; missing is a column of its own."""
     missing = column.isna().to_numpy()
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from tlmed.audit.findings import Finding
+from tlmed.errors import name_some
 from tlmed.evaluation.intervals import Estimate
 from tlmed.evaluation.metrics import Floats
 from tlmed.evaluation.statistics.auroc import auroc, auroc_covariance, auroc_interval, logit_auroc_interval
@@ -28,6 +30,8 @@ _MAX_LEVELS = 8
 _NUM_RANGES = 3
 _VALUES_AT_ONCE = 5_000_000
 _Measure = Literal["AUROC", "Spearman"]
+_ONE_VALUE = "each class has one value"
+_FEW_GROUPS = f"too few groups ({MIN_GROUPS_OF_A_CLASS} of a class, {MIN_GROUPS_OF_A_LEVEL} of them unlike the others)"
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ def score_follows(units: pd.DataFrame, variable: pd.Series[Any], *, seed: int = 
         seed: of the permutations.
 
     Returns:
-        None where no class has 10 groups, 5 of them with and 5 without the level, or a number that varies.
+        None where no class has 10 groups, 5 of them with and 5 without the level, or 5 whose number is
+        not the commonest.
 
     Source: p of random permutations, Phipson & Smyth, Stat Appl Genet Mol Biol 2010;9:39.
     """
@@ -132,7 +137,9 @@ def check_usage(
 
     Returns:
         One finding of the kind `shortcut_usage` an arm. `value` is that of the variable that is named, `details` has
-        all: `variables`, each with the AUROC on a `matched` subset, and `auroc`, that on all units.
+        all: `variables`, each with the AUROC on a `matched` subset; `auroc`, that on all units; and `cannot_be_told`,
+        the variables that differ between units but within no class, or in too few groups, with the reason. Variables
+        that are the same in all units are not mentioned, for no score can follow them.
     """
     names = [positive] if isinstance(positive, str) else list(positive)
     tested = predictions[predictions["split"] == "test"]
@@ -153,14 +160,24 @@ def _finding(
     of_fold = scores.groupby(["seed", "fold"])["p_positive"]
     ranks = (of_fold.rank() - 0.5) / of_fold.transform("size")
     units["p_positive"] = ranks.groupby(scores["unit"]).mean().loc[units.index]
-    told = []
+    overall = _auroc_within_folds(scores)
+    told, untold = [], []
     for variable in variables:
-        following = score_follows(units, variable.values.loc[units.index], seed=seed)
+        values = variable.values.loc[units.index]
+        following = score_follows(units, values, seed=seed)
         if following is not None:
             told.append((variable, following, _tells_class(units, variable)))
+        elif values.nunique() > 1:
+            untold.append((variable, _why_not(units, values)))
+    unknown = _cannot_be_told(untold, variables)
+    details: dict[str, Any] = {"arm": arm, "auroc": asdict(overall), "num_units": len(units), "variables": []}
+    details["cannot_be_told"] = [
+        {"variable": variable.name, "reason": reason, "auroc_of_variable": _tells_class(units, variable)}
+        for variable, reason in untold
+    ]
     if not told:
-        what = f"too few groups to say whether the score follows a variable: {MIN_GROUPS_OF_A_CLASS} of a class needed"
-        return Finding("shortcut_usage", "note", f"arm {arm!r}: {what}", details={"arm": arm, "variables": []})
+        what = f"whether the score follows a variable {unknown or 'cannot be told: all are the same in all units'}"
+        return Finding("shortcut_usage", "note", f"arm {arm!r}: {what}", details=details)
     adjusted = holm([following.p_value for _, following, _ in told]).tolist()
     described = []
     for (variable, following, tells), p_value in zip(told, adjusted, strict=True):
@@ -178,30 +195,52 @@ def _finding(
             }
         )
     described.sort(key=lambda one: (not one["is_shortcut"], not one["is_followed"], one["p_value"], -abs(one["shift"])))
-    overall = _auroc_within_folds(scores)
     return Finding(
         "shortcut_usage",
         "warning" if described[0]["is_shortcut"] else "note",
-        f"arm {arm!r}: {_sentence(described, overall, unit)}",
+        f"arm {arm!r}: {_sentence(described, overall, unit)}{f'; this {unknown}' if unknown else ''}",
         value=described[0]["value"],
-        details={"arm": arm, "auroc": asdict(overall), "variables": described, "num_units": len(units)},
+        details={**details, "variables": described},
     )
+
+
+def _why_not(units: pd.DataFrame, values: pd.Series[Any]) -> str:
+    """Why a variable that is not the same in all units gives no `Following`."""
+    return _ONE_VALUE if (values.groupby(units["label"]).nunique() <= 1).all() else _FEW_GROUPS
+
+
+def _cannot_be_told(untold: Sequence[tuple[_Variable, str]], variables: Sequence[_Variable]) -> str:
+    """For the message: names of columns, or of levels where others of the column were looked at; empty for none."""
+    num_levels = Counter(variable.column for variable in variables)
+    said = []
+    for wanted in (_ONE_VALUE, _FEW_GROUPS):
+        chosen = [variable for variable, reason in untold if reason == wanted]
+        num_chosen = Counter(variable.column for variable in chosen)
+        names = list(
+            dict.fromkeys(
+                one.column if num_chosen[one.column] == num_levels[one.column] else one.name for one in chosen
+            )
+        )
+        if names:
+            said.append(f"for {', '.join(names) if wanted == _ONE_VALUE else name_some(names)}: {wanted}")
+    return f"cannot be told {'; '.join(said)}" if said else ""
 
 
 def _sentence(described: Sequence[dict[str, Any]], overall: Estimate, unit: str) -> str:
     first = described[0]
     higher = "higher" if first["shift"] > 0 else "lower"
     what = f"{higher} {'where' if first['measure'] == 'AUROC' else 'the larger'} {first['variable']}"
-    said = f"{first['measure']} {first['value']:.2f}, p {first['p_value_holm']:.2g} adjusted for {len(described)}"
+    num = f"{len(described)} variable{'' if len(described) == 1 else 's'}"
+    said = f"{first['measure']} {first['value']:.2f}, p {first['p_value_holm']:.2g} adjusted for {num}"
     if not first["is_followed"]:
-        return f"within the classes the score follows none of {len(described)} variables (most: {what}; {said})"
+        return f"of {num} that can be looked at the score follows none within the classes (most: {what}; {said})"
     if first["is_shortcut"]:
         way = "the same way as the class"
     elif abs(first["auroc_of_variable"] - 0.5) < MIN_SHIFT:
         way = "which hardly tells the class here"
     else:
         way = "against the class, which does not flatter the result"
-    text = f"within the classes the score is {what}, {way} ({said} variables)"
+    text = f"within the classes the score is {what}, {way} ({said})"
     if first["matched"] is None:
         return f"{text}; no part of the {unit}s that is alike in it holds {MIN_GROUPS_OF_A_CLASS} groups of each class"
     matched = first["matched"]
@@ -293,7 +332,7 @@ def _can_tell(values: NDArray[Any], *, is_level: bool) -> bool:
         return False
     if is_level:
         return bool(min(values.sum(), (~values).sum()) >= MIN_GROUPS_OF_A_LEVEL)
-    return len(np.unique(values)) > 1
+    return bool(len(values) - np.unique(values, return_counts=True)[1].max() >= MIN_GROUPS_OF_A_LEVEL)
 
 
 def _scale(ranks: Floats, weights: Floats, values: NDArray[Any], *, is_level: bool) -> float:

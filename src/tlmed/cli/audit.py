@@ -29,7 +29,8 @@ def audit(
         Path, typer.Argument(help="A table (.csv, .parquet), a folder of class folders, or a recipe (.yaml).")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for audit.json and audit.html; default: runs/audit-NAME.")
+        Path | None,
+        typer.Option(help="Folder for audit.json and audit.html; default: runs/audit-NAME."),
     ] = None,
     store: StoreOption = None,
     group: Annotated[
@@ -112,14 +113,22 @@ def _audit_data(data: Path, out: Path | None, store: Path | None, group: str | N
     from tlmed.auditing import audit_data
     from tlmed.data.sources import read_manifest
 
-    named_by = data.resolve() if data.is_dir() else data.resolve().with_suffix("")
-    if named_by.name == "manifest":
-        named_by = named_by.parent
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", named_by.name).strip(".-_") or "data"
+    name = _name_of(data.resolve())
     folder, shared = _places(name, out, store)
     manifest = read_manifest(data, group=group, unit=unit or "image")
     report = audit_data(manifest, shared, name=name)
     return _Audited(str(data), folder, {name: manifest}, report)
+
+
+def _name_of(data: Path) -> str:
+    """Of a folder or its manifest.csv the folder's; of another table its folder's and its own, as many are alike."""
+    if data.is_dir():
+        parts = [data.name]
+    elif data.stem == "manifest":
+        parts = [data.parent.name]
+    else:
+        parts = [data.parent.name, data.stem]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip(".-_") or "data"
 
 
 def _places(name: str, out: Path | None, store: Path | None) -> tuple[Path, Store]:
@@ -158,8 +167,6 @@ def _show(audited: _Audited, waived: Sequence[str]) -> None:
         severity = f"{finding.severity}{', waived' if is_waived else ''}"
         style = _STYLES[finding.severity]
         console.print(f"[{style}]{severity:<8}[/{style}] {finding.kind}: {escape(finding.message)}")
-    if not findings:
-        console.print("Nothing was found.")
     for kind in dict.fromkeys(one.kind for one in findings if one.severity == "error" and one.kind not in waived):
         advice = escape(f"{kind}: mend the data, {HOW_TO_MEND[kind]}, or accept it with `waive: [{kind}]`.")
         console.print(f"[bold]To do[/bold] about {advice}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -62,7 +63,7 @@ def evaluate(
     recalibrate: Annotated[
         bool, typer.Option("--recalibrate", help="Fit to half of the groups, report on the other half.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; default: runs/evaluate-NAME.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; default: runs/evaluate-NAME[-on-DATA].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on stdout.")] = False,
 ) -> None:
     """Measure a classifier on labelled cases: its bundle on images, or predictions of any tool.
@@ -91,6 +92,7 @@ def evaluate(
         "indeterminate": indeterminate or (),
     }
     from tlmed.evaluation.assessment.assessment import Question, assess
+    from tlmed.evaluation.assessment.case_data import counted
     from tlmed.runtime.store import Store
 
     question = Question(
@@ -102,18 +104,21 @@ def evaluate(
         subgroups=tuple(subgroup or ()),
         recalibrate=recalibrate,
     )
-    folder = out if out is not None else Path("runs") / f"evaluate-{_name(source)}"
+    is_bundle = (source / _BUNDLE_CARD).is_file()
+    # To a table DATA adds what is known of its cases; a bundle is measured on other cases with each.
+    name = _name(source) + (f"-on-{_name(data)}" if is_bundle and data is not None else "")
+    folder = out if out is not None else Path("runs") / f"evaluate-{name}"
     found: dict[str, Any] = {}
-    if (source / _BUNDLE_CARD).is_file():
+    if is_bundle:
         if data is None:
             raise InputError(f"{source}: a bundle is measured on labelled images; name a table or folder of them.")
         cases, question, found = _predict(source, data, question, asked, Store(folder.parent))
     else:
         cases = _read_tables(source, data, asked)
-    log.info("measuring %d units", cases.test["unit"].nunique())
+    log.info("measuring %s", counted(cases.test["unit"].nunique(), "unit"))
     assessment = assess(cases, question)
     assessment.metrics.update(found, source=str(source), data=None if data is None else str(data))
-    said = _write(folder, assessment, prevalence, f"Evaluation of {source.name}")
+    said = _write(folder, assessment, f"Evaluation of {name}")
     if as_json:
         from tlmed.cli.screen import print_json
 
@@ -136,9 +141,15 @@ def _target(aim: str | None, assure: str | None) -> Target | None:
 def _read_tables(source: Path, data: Path | None, asked: dict[str, Any]) -> Cases:
     from tlmed.data.prediction_files import read_case_file, read_prediction_file
     from tlmed.evaluation.assessment.case_data import gather_cases
+    from tlmed.evaluation.assessment.exclusions import check_indeterminate
 
     predictions = read_prediction_file(source)
-    return gather_cases(predictions, None if data is None else read_case_file(data), **asked)
+    known = None if data is None else read_case_file(data)
+    check_indeterminate(
+        asked["indeterminate"],
+        [label for table in (predictions, known) if table is not None for label in table.get("label", ())],
+    )
+    return gather_cases(predictions, known, **asked)
 
 
 def _predict(
@@ -154,8 +165,9 @@ def _predict(
     from tlmed.data.sources import read_manifest
     from tlmed.errors import InputError
     from tlmed.evaluation.assessment.case_data import gather_cases
+    from tlmed.runtime.digests import FileDigests
     from tlmed.serving.bundle import Bundle
-    from tlmed.serving.labelled_predictions import compare_with_training, predict_labelled
+    from tlmed.serving.labelled_predictions import check_apart_from_training, compare_with_training, predict_labelled
 
     manifest = read_manifest(data, group=asked["group"], unit=asked["unit"] or "image")
     bundle = Bundle.load(source)
@@ -164,6 +176,7 @@ def _predict(
         raise InputError(
             f"--positive: the bundle's calibration and thresholds are about {', '.join(positive)}; leave it out."
         )
+    is_apart = check_apart_from_training(bundle, manifest, FileDigests(store))
     predictions, unreadable = predict_labelled(bundle, manifest, indeterminate=asked["indeterminate"])
     cases = gather_cases(predictions, **asked)
     lost = unreadable[~unreadable["unit"].isin(cases.table["unit"])].drop_duplicates("unit")
@@ -177,6 +190,7 @@ def _predict(
         if chosen.point is not None
     )
     found = {
+        "apart_from_training": is_apart,
         "drift": compare_with_training(bundle, manifest, predictions["path"]),
         "test_openings": _note_opening(bundle, manifest, predictions["path"], store),
     }
@@ -187,34 +201,52 @@ def _predict(
 def _note_opening(bundle: Bundle, manifest: Manifest, paths: pd.Series[str], store: Store) -> int:
     """Note in the store's ledger that these images were tested on; returns how often they were."""
     from tlmed.runtime.digests import FileDigests
-    from tlmed.runtime.ledger import digest_of_test, open_test
+    from tlmed.runtime.ledger import TestSet, open_test
 
     files = manifest.table.loc[manifest.table["path"].isin(paths), "file"]
-    test = digest_of_test(FileDigests(store).of([Path(file) for file in files]))
+    test = TestSet.of(FileDigests(store).of([Path(file) for file in files]))
     members = [f"bundle {member['digest']}" for member in bundle.card.get("members", [bundle.card])]
     return open_test(store, test, members, recipe=str(bundle.card["name"]))
 
 
-def _name(source: Path) -> str:
-    """What to call the folder after: a bundle lies in its run's folder, as a table of predictions does."""
-    path = source.resolve()
-    return path.parent.name if path.stem in ("bundle", "predictions") else path.stem
+def _name(path: Path) -> str:
+    """What to call the folder after: a bundle and a table of predictions lie in their run's folder, which names them,
+    a manifest in that of its images; anything else that does not lie here is named with its folder.
+    """
+    path = path.resolve()
+    if path.stem in ("bundle", "predictions"):
+        return path.parent.name
+    path = path.parent if path.name == "manifest.csv" else path
+    own = path.stem if path.suffix.lower() in (".csv", ".parquet") else path.name
+    return own if path.parent in (Path.cwd(), path) else f"{path.parent.name}-{own}".lstrip("-")
 
 
-def _write(folder: Path, assessment: Assessment, prevalence: float | None, title: str) -> list[Section]:
+def _write(folder: Path, assessment: Assessment, title: str) -> list[Section]:
+    """Write the answer, after all of it was made: what fails leaves the folder as it was."""
     from tlmed.report.evaluation_figures import draw_assessment
     from tlmed.report.evaluation_page import render_html, render_markdown, sections
-    from tlmed.runtime.store import write_durably, write_json_durably
+    from tlmed.runtime.store import write_durably
 
-    said = sections(assessment.metrics)
+    metrics = assessment.metrics
+    said = sections(metrics)
+    files = {
+        "metrics.json": _as_json(metrics),
+        "evaluation.md": render_markdown(title, said),
+        "evaluation.html": render_html(title, said, draw_assessment(assessment)),
+    }
+    recalibration = metrics["recalibration"]
+    if recalibration is not None:
+        files["recalibration.json"] = _as_json(recalibration["map"])
     folder.mkdir(parents=True, exist_ok=True)
-    write_json_durably(folder / "metrics.json", assessment.metrics)
-    write_durably(folder / "evaluation.md", render_markdown(title, said))
-    if assessment.metrics["recalibration"] is not None:
-        write_json_durably(folder / "recalibration.json", assessment.metrics["recalibration"]["map"])
-    pictures = draw_assessment(assessment, prevalence)
-    write_durably(folder / "evaluation.html", render_html(title, said, pictures))
+    for name, content in files.items():
+        write_durably(folder / name, content)
+    if recalibration is None:
+        (folder / "recalibration.json").unlink(missing_ok=True)  # of an evaluation before this one
     return said
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _show(said: list[Section], folder: Path) -> None:
@@ -229,7 +261,7 @@ def _show(said: list[Section], folder: Path) -> None:
         if section.grid is not None:
             table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
             for name in section.grid.header:
-                table.add_column(escape(name))
+                table.add_column(escape(name), overflow="fold")  # no figure is cut off
             for row in section.grid.rows:
                 table.add_row(*map(escape, row))
             console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,16 +62,21 @@ def validate_manifest(
     if raw.empty:
         raise InputError(f"{name}: no rows; a manifest needs a row an image.")
     table = pd.DataFrame({"path": raw["path"]})
-    _refuse_rows(name, "path", table["path"].isna(), "is empty")
-    _refuse_rows(name, "path", table["path"].duplicated(keep=False), "stands more than once", table["path"])
+    _refuse_gaps(name, table["path"], "every row needs its file: fill it in, or remove the rows")
+    is_repeated = table["path"].duplicated(keep=False)
+    _refuse_values(name, table["path"], is_repeated, "stands more than once", "keep one row of each")
     table["file"] = [str(root / path) for path in table["path"]]
     _check_files(name, table)
     table["label"] = raw["label"] if "label" in raw.columns else None
     if table["label"].notna().any():
-        _refuse_rows(name, "label", table["label"].isna(), "is empty; label every row, or leave the column out")
+        _refuse_gaps(name, table["label"], "label every row, or leave the column out")
     group_column = _group_column(raw, name, group)
     table["group"] = raw[group_column] if group_column is not None else table["path"]
-    _refuse_rows(name, str(group_column), table["group"].isna(), "is empty; every image needs its group")
+    _refuse_gaps(
+        name,
+        table["group"].rename(group_column),
+        "every image needs its group: fill it in, remove the rows, or name another column to group by",
+    )
     table["unit"] = _units(raw, name, unit)
     table["split"] = _splits(raw, name)
     _check_unit_labels(table, name)
@@ -82,7 +88,7 @@ def _group_column(raw: pd.DataFrame, name: str, group: str | None) -> str | None
     if group is None:
         return next((column for column in GROUP_COLUMNS if column in raw.columns), None)
     if group not in raw.columns:
-        raise InputError(f"{name}: no column {group!r} to group by.{did_you_mean(group, map(str, raw.columns))}")
+        raise InputError(f"{name}: no column {group!r} to group by{_columns_instead(group, raw)}")
     return group
 
 
@@ -90,19 +96,22 @@ def _units(raw: pd.DataFrame, name: str, unit: str) -> pd.Series[str]:
     if unit == "image":
         return raw["path"]
     if unit not in raw.columns:
-        raise InputError(
-            f"{name}: no column {unit!r} to take the unit from.{did_you_mean(unit, ['image', *map(str, raw.columns)])}"
-        )
-    _refuse_rows(name, unit, raw[unit].isna(), "is empty; every image needs its unit")
+        raise InputError(f"{name}: no column {unit!r} to take the unit from{_columns_instead(unit, raw)}")
+    _refuse_gaps(
+        name, raw[unit], "every image needs its unit: fill it in, remove the rows, or name another column for the unit"
+    )
     return raw[unit]
 
 
 def _splits(raw: pd.DataFrame, name: str) -> pd.Series[str]:
     if "split" not in raw.columns:
         return pd.Series(None, index=raw.index, dtype=object)
+    if raw["split"].isna().all():
+        return pd.Series(None, index=raw.index, dtype=object)
+    _refuse_gaps(name, raw["split"], "say train, val or test in every row, or leave the column out")
     splits = raw["split"].str.lower().map(SPLIT_NAMES)
-    _refuse_rows(name, "split", raw["split"].notna() & splits.isna(), "is not train, val or test", raw["split"])
-    return splits.astype(object).where(splits.notna(), None)
+    _refuse_values(name, raw["split"], splits.isna(), "is not train, val or test", "write one of these")
+    return splits.astype(object)
 
 
 def _check_files(name: str, table: pd.DataFrame) -> None:
@@ -126,11 +135,33 @@ def _check_unit_labels(table: pd.DataFrame, name: str) -> None:
         )
 
 
-def _refuse_rows(
-    name: str, column: str, wrong: pd.Series[bool], what: str, values: pd.Series[str] | None = None
-) -> None:
-    rows = wrong.index[wrong].tolist()
-    if rows:
-        value = f" {values[rows[0]]!r}" if values is not None else ""
-        lines = ", ".join(str(row + 2) for row in rows[:NUM_NAMED]) + (" ..." if len(rows) > NUM_NAMED else "")
-        raise InputError(f"{name}: column '{column}'{value} {what} ({len(rows)} rows; lines {lines}).")
+def _columns_instead(absent: str, raw: pd.DataFrame) -> str:
+    """End a sentence about a column that is not there."""
+    columns = list(map(str, raw.columns))
+    hint = did_you_mean(absent, columns) if difflib.get_close_matches(absent, columns) else ""
+    return f"; the columns are {', '.join(columns)}.{hint}"
+
+
+def _refuse_gaps(name: str, column: pd.Series[str], to_do: str) -> None:
+    is_empty = column.isna()
+    if is_empty.any():
+        raise InputError(
+            f"{name}: column '{column.name}' is empty in {is_empty.sum()} of {len(column)} rows "
+            f"({_lines(is_empty)}); {to_do}."
+        )
+
+
+def _refuse_values(name: str, column: pd.Series[str], is_wrong: pd.Series[bool], what: str, to_do: str) -> None:
+    if is_wrong.any():
+        num_rows = f"{is_wrong.sum()} row{'' if is_wrong.sum() == 1 else 's'}"
+        raise InputError(
+            f"{name}: column '{column.name}' {column[is_wrong].iloc[0]!r} {what} ({num_rows}; {_lines(is_wrong)}); "
+            f"{to_do}."
+        )
+
+
+def _lines(is_wrong: pd.Series[bool]) -> str:
+    """Where the first few wrong rows stand in the file."""
+    rows = is_wrong.index[is_wrong].tolist()
+    named = ", ".join(str(row + 2) for row in rows[:NUM_NAMED])
+    return f"line{'' if len(rows) == 1 else 's'} {named}{' ...' if len(rows) > NUM_NAMED else ''}"

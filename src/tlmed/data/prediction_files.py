@@ -87,7 +87,7 @@ def _numbers(table: pd.DataFrame, name: str, path: Path) -> pd.Series[float]:
     wrong = numbers.isna() & table[name].notna()
     if wrong.any():
         raise InputError(
-            f"{path}: the column {name!r} holds {table[name][wrong].iloc[0]!r}, which is no number "
-            f"({int(wrong.sum())} rows; first in line {wrong.index[wrong][0] + 2}); write numbers with a decimal point."
+            f"{path}: the column {name!r} holds {table[name][wrong].iloc[0]!r}, which is no number (first in line "
+            f"{wrong.index[wrong][0] + 2}; rows like it: {int(wrong.sum())}); write numbers with a decimal point."
         )
     return numbers

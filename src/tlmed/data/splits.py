@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -48,8 +50,8 @@ def split_by_time(manifest: Manifest, *, train_until: str | None, test_fraction:
     """Make the past train and the later groups test; later images of a group of the past are left out.
 
     Args:
-        train_until: the last time that is past, as the column `time` writes it; without, the latest groups, about
-            `test_fraction` of them, become test.
+        train_until: the last time that is past, as the column `time` writes it; a day, month or year is past to its
+            end. Without, the latest groups, about `test_fraction` of them, become test.
         test_fraction: without `train_until`.
 
     Raises:
@@ -60,9 +62,9 @@ def split_by_time(manifest: Manifest, *, train_until: str | None, test_fraction:
         raise InputError(
             f"{manifest.name}: no column 'time' to split by.{did_you_mean('time', map(str, table.columns))}"
         )
-    until = pd.Series([] if train_until is None else [train_until], dtype=object)
-    times = _as_numbers(pd.concat([table["time"], until], ignore_index=True), manifest.name)
-    times, cutoff = times[: len(table)], times[-1]
+    until = [] if train_until is None else [train_until]
+    starts, ends_of_times = _as_numbers([*table["time"], *until], manifest.name)
+    times, cutoff = starts[: len(table)], ends_of_times[-1]
     first = pd.Series(times).groupby(table["group"].to_numpy()).transform("min").to_numpy()
     if train_until is None:
         of_groups = np.sort(first[~table["group"].duplicated().to_numpy()])
@@ -81,18 +83,40 @@ def split_by_time(manifest: Manifest, *, train_until: str | None, test_fraction:
     return split.with_table(split.table[~left_out].reset_index(drop=True))
 
 
-def _as_numbers(values: pd.Series[str], name: str) -> np.ndarray:
-    """(N,) numbers where all are numbers (years, days since a start), else the dates as numbers."""
-    numbers = pd.to_numeric(values, errors="coerce")
-    if numbers.notna().all():
-        return np.asarray(numbers, dtype=np.float64)
-    dates = pd.to_datetime(values, errors="coerce", format="mixed", utc=True)
-    if dates.isna().any():
-        raise InputError(
-            f"{name}: {int(dates.isna().sum())} times cannot be read, such as {values[dates.isna()].iloc[0]!r}; write "
-            "all as dates (2020-03-31), or all as numbers."
-        )
-    return np.asarray(dates.astype("int64"), dtype=np.float64)
+_ISO_TIME = re.compile(r"(\d{4})(-\d{2})?(-\d{2})?([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?")
+
+
+def _as_numbers(values: Sequence[str], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) when each time begins, and when it ends: dates as ISO 8601 writes them, or numbers such as days of a study.
+
+    Other dates are refused, not guessed: 03/04/2012 is read as April by some and as March by others.
+    """
+    matches = [_ISO_TIME.fullmatch(str(value).strip()) for value in values]
+    if all(matches):
+        starts = pd.to_datetime(pd.Series(values).str.strip(), format="ISO8601", utc=True)
+        spans = [_span(match) for match in matches if match is not None]
+        ends = [start + span - pd.Timedelta(1, "us") for start, span in zip(starts, spans, strict=True)]
+        return _in_microseconds(starts), _in_microseconds(pd.Series(ends))
+    numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=np.float64)
+    if np.isfinite(numbers).all():
+        return numbers, numbers
+    wrong = [value for value, match in zip(values, matches, strict=True) if match is None]
+    raise InputError(
+        f"{name}: {len(wrong)} times are no dates as 2020-03-31 (or 2020-03, 2020, 2020-03-31T14:05), such as "
+        f"{wrong[0]!r}; write all so, for other ways are read differently from place to place, or all as numbers."
+    )
+
+
+def _in_microseconds(times: pd.Series[pd.Timestamp]) -> np.ndarray:
+    return np.asarray(times.dt.as_unit("us").astype("int64"), dtype=np.float64)
+
+
+def _span(match: re.Match[str]) -> pd.DateOffset | pd.Timedelta:
+    """How long what is written lasts: a year, a month, a day, or no time at all."""
+    _, month, day, hours = match.group(1, 2, 3, 4)
+    if hours is not None:
+        return pd.Timedelta(1, "us")
+    return pd.DateOffset(days=1) if day else pd.DateOffset(months=1) if month else pd.DateOffset(years=1)
 
 
 def complete_splits(

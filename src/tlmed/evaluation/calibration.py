@@ -2,6 +2,9 @@
 
 Slope, intercept and Brier score lead. The expected calibration error is above zero even for perfect probabilities, the
 more so the fewer the units, so it stands beside the range that perfect ones would give here and never with an interval.
+
+Slope and intercepts are of log-odds, which 0 and 1 do not have. Of decisions in place of probabilities, all of them 0
+or 1, they do not exist; a few such probabilities are taken as next to it, see `logistic_fit.log_odds`.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from numpy.typing import ArrayLike
 from tlmed.evaluation.intervals import Estimate
 from tlmed.evaluation.metrics import Floats, Metric, Scored, Weights, ece
 from tlmed.evaluation.statistics.array_checks import group_index
-from tlmed.evaluation.statistics.logistic_fit import fit_intercept, fit_slope_and_intercept, log_odds
+from tlmed.evaluation.statistics.logistic_fit import fit_intercept, fit_slope_and_intercept, is_bounded, log_odds
 from tlmed.evaluation.statistics.one_class import checked_one_class, positive_class
 from tlmed.evaluation.statistics.proportions import clustered_wilson_interval
 
@@ -26,15 +29,15 @@ _WEIGHTS_AT_ONCE = 2_000_000
 def calibration_slope(scored: Scored, weights: Weights) -> Floats:
     """Slope of the logistic regression of the label on the log-odds: 1 is right, below 1 the probabilities are extreme.
 
-    NaN where it does not exist: the log-odds part the classes perfectly, or all units are of one class.
+    NaN where it does not exist: the log-odds part the classes perfectly, all units are of one class, or all
+    probabilities are 0 or 1.
 
     Raises:
         ValueError: more than two classes.
 
     Source: Cox, Biometrika 1958;45:562; as a measure, Van Calster et al., BMC Med 2019;17:230.
     """
-    is_positive, probabilities = positive_class(scored, "the calibration slope")
-    return fit_slope_and_intercept(is_positive, log_odds(probabilities), weights)[0]
+    return _fit_both(scored, weights, "the calibration slope")[0]
 
 
 def calibration_intercept(scored: Scored, weights: Weights) -> Floats:
@@ -47,14 +50,14 @@ def calibration_intercept(scored: Scored, weights: Weights) -> Floats:
 
     Source: Cox, Biometrika 1958;45:562.
     """
-    is_positive, probabilities = positive_class(scored, "the calibration intercept")
-    return fit_slope_and_intercept(is_positive, log_odds(probabilities), weights)[1]
+    return _fit_both(scored, weights, "the calibration intercept")[1]
 
 
 def calibration_in_the_large(scored: Scored, weights: Weights) -> Floats:
     """Intercept when the slope is fixed at 1: 0 is right, above 0 the probabilities are too low on the whole.
 
-    What to add to all log-odds for the mean probability to be the share of positives. NaN with units of one class.
+    What to add to all log-odds for the mean probability to be the share of positives. NaN with units of one class, and
+    where all probabilities are 0 or 1.
 
     Raises:
         ValueError: more than two classes.
@@ -62,6 +65,8 @@ def calibration_in_the_large(scored: Scored, weights: Weights) -> Floats:
     Source: Van Calster et al., BMC Med 2019;17:230; Steyerberg, Clinical Prediction Models, 2019, chapter 15.
     """
     is_positive, probabilities = positive_class(scored, "calibration-in-the-large")
+    if is_bounded(probabilities).all():
+        return np.full(len(weights), np.nan)
     return fit_intercept(is_positive, log_odds(probabilities), weights)
 
 
@@ -179,6 +184,13 @@ def calibration_curve(
         observed = _observed_share(positives[chosen], group_of_unit[chosen])
         points.append(CurvePoint(float(numbers[chosen].mean()), observed, int(chosen.sum())))
     return points
+
+
+def _fit_both(scored: Scored, weights: Weights, what: str) -> tuple[Floats, Floats]:
+    is_positive, probabilities = positive_class(scored, what)
+    if is_bounded(probabilities).all():
+        return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
+    return fit_slope_and_intercept(is_positive, log_odds(probabilities), weights)
 
 
 def _observed_share(positives: np.ndarray, group_of_unit: np.ndarray) -> Estimate:

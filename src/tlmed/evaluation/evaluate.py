@@ -77,7 +77,7 @@ def evaluate_predictions(
         "prevalence": prevalence,
         "num_folds": scores.num_folds,
         "left_out_of_macro": scores.left_out_of_macro,
-        "interval": describe_intervals(scores, arms, unit, groups_known=known),
+        "interval": describe_intervals(scores, arms, unit, groups_known=known) + _unused(prevalence, sampling, scores),
         "undefined": [f"{arm}/{name}" for arm, row in arms.items() for name, cell in row.items() if cell.value is None],
         "arms": _as_json(arms),
         "by_unit": {name: _as_json(of_unit) for name, of_unit in by_unit.items()},
@@ -102,6 +102,17 @@ def check_prevalence(prevalence: float | None, classes: Sequence[str]) -> None:
             f"prevalence: it is of one disease, and the predictions have {len(classes)} classes; say which of them "
             "count as disease by a list, such as positive: [A, B], or leave the prevalence out."
         )
+
+
+def _unused(prevalence: float | None, sampling: Sampling, scores: UnitScores) -> str:
+    """The sentence that says so where a stated prevalence has no effect."""
+    if prevalence is None or sampling != "consecutive":
+        return ""
+    shares = ", ".join(f"{name} {(scores.labels == index).mean():.2g}" for index, name in enumerate(scores.classes))
+    return (
+        f" The stated prevalence of {prevalence:g} has no effect: the cases are consecutive, so what depends on the "
+        f"prevalence is given at theirs ({shares})."
+    )
 
 
 def _estimate_arms(scores: UnitScores, conditions: Conditions) -> dict[str, dict[str, Cell]]:

@@ -12,6 +12,8 @@ from tlmed.evaluation.metrics import Floats, Integers, Metric, Scored
 
 NUM_RESAMPLES = 2000
 MIN_GROUPS_IN_A_CLASS = 10
+# Folds, over all repeats: with fewer, Student's t has so few degrees of freedom that intervals span the whole range.
+MIN_FOLDS = 5
 MAX_UNDEFINED_SHARE = 0.05
 _LEVEL = 0.95
 _WEIGHTS_AT_ONCE = 2_000_000

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tlmed.audit.held_out import NUM_FOLDS
 from tlmed.audit.leakage import HOW_TO_MEND
-from tlmed.audit.shortcuts import MIN_LOW
+from tlmed.audit.shortcuts import LEAN, MIN_LOW
 from tlmed.data.images import UnreadableImage, read_image
 from tlmed.data.manifest import Manifest
 from tlmed.recipe.model import ImageSettings
@@ -26,6 +26,8 @@ SEVERITIES = ("error", "warning", "note")
 _MEANING = MappingProxyType(
     {
         "groups_unknown": "Without patients, leakage cannot be excluded.",
+        "shortcuts_unknown": "That none is listed here does not mean that there is none.",
+        "unreadable": "What cannot be read is neither searched for copies nor trained on.",
         "group_overlap": "A model may know the patient instead of the disease.",
         "duplicate": "A file that is learnt by heart is no test.",
         "near_duplicate": "Copies: resized, saved again, cropped, brightened or turned grey; or slices so near that "
@@ -85,6 +87,7 @@ def audit_page(
         not_done=content["not_done"],
         num_dropped=len(content["dropped"]),
         min_low=MIN_LOW,
+        lean=LEAN,
         num_folds=NUM_FOLDS,
     )
 
@@ -159,9 +162,11 @@ def _rows_of_pictures(details: Mapping[str, Any], pictures: _Pictures) -> list[d
 
 
 def _drawing(finding: Mapping[str, Any]) -> dict[str, Any]:
-    """Where value and limits lie on a line from 0 to 1, in per cent of its length."""
+    """Where value and limits lie on a line from 0 to 1, in per cent of its length; no limits below 0.5 (`LEAN`)."""
     value, low, high = finding["value"], finding["low"], finding["high"]
     limits = "" if low is None else f", 95 % limits {low:.3f} to {high:.3f}"
+    if value < 0.5:
+        low, high, limits = None, None, f", not told: {LEAN}"
     is_baseline = finding["kind"] == "simple_baseline"
     rule = "may see disease" if is_baseline else f"a warning needs a lower limit above {MIN_LOW:.2f}"
     return {

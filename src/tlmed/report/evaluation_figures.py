@@ -16,10 +16,6 @@ from matplotlib.figure import Figure
 
 from tlmed.evaluation.assessment.assessment import Assessment
 from tlmed.evaluation.calibration import calibration_curve
-from tlmed.evaluation.statistics.decision_curve import decision_curve
-from tlmed.evaluation.statistics.one_class import score_one_class
-from tlmed.evaluation.statistics.prevalence import weights_at_prevalence
-from tlmed.evaluation.statistics.prevalence_shift import shift_to_prevalence
 
 MIN_EVENTS_FOR_RELIABILITY = 100
 _DOTS_PER_INCH = 110
@@ -57,16 +53,11 @@ class Picture:
     dark: bytes
 
 
-def draw_assessment(assessment: Assessment, prevalence: float | None = None) -> list[Picture]:
-    """Draw what there is to see of a classifier.
-
-    Args:
-        assessment: what was measured.
-        prevalence: stated one, at which the decision curve is drawn.
-    """
+def draw_assessment(assessment: Assessment) -> list[Picture]:
+    """Draw what there is to see of a classifier."""
     pictures = [_roc(assessment)]
     if "score" in assessment.units:
-        pictures += [_reliability(assessment), _decision_curve(assessment, prevalence)]
+        pictures += [_reliability(assessment), _decision_curve(assessment)]
     if len(assessment.classes) <= _MAX_CLASSES_IN_MATRIX:
         pictures.append(_confusion(assessment))
     if assessment.metrics["num_folds"] is not None:
@@ -79,7 +70,9 @@ def _roc(assessment: Assessment) -> Picture:
     if "score" in units:
         curves = {"": _mean_roc(units, units["is_positive"], units["score"])}
     else:
-        shown = assessment.classes[:_MAX_CLASSES_DRAWN]
+        # A class without units has no curve.
+        present = [name for name in assessment.classes if (units["label"] == name).any()]
+        shown = present[:_MAX_CLASSES_DRAWN]
         curves = {name: _mean_roc(units, units["label"] == name, units[f"p_{name}"]) for name in shown}
     num_models = len(units[["seed", "fold"]].drop_duplicates()) if {"seed", "fold"} <= set(units) else 1
 
@@ -99,7 +92,7 @@ def _roc(assessment: Assessment) -> Picture:
     cell = assessment.cells["auroc"]
     value = "undefined" if cell["value"] is None else f"{cell['value']:.3f}"
     of_all = (
-        f" The first {len(curves)} of {len(assessment.classes)} classes."
+        f" {len(curves)} of {len(assessment.classes)} classes: {', '.join(curves)}."
         if 1 < len(curves) < len(assessment.classes)
         else ""
     )
@@ -167,7 +160,7 @@ def _reliability(assessment: Assessment) -> Picture:
         f"Observed share of positives by predicted probability in {len(points)} bins; calibration slope {stated}.",
         "On the dotted line probabilities are right; bars are 95 % intervals."
         + (
-            f" Indicative: {num_events} units of the rarer class are fewer than {MIN_EVENTS_FOR_RELIABILITY}, so the "
+            f" Indicative: the rarer class has fewer than {MIN_EVENTS_FOR_RELIABILITY} units, {num_events}, so the "
             "curve's shape may be chance."
             if few
             else ""
@@ -176,24 +169,18 @@ def _reliability(assessment: Assessment) -> Picture:
     )
 
 
-def _decision_curve(assessment: Assessment, prevalence: float | None) -> Picture:
-    units = assessment.units
-    scores, weights = units["score"].to_numpy(), None
-    share = of_set = float(units["is_positive"].mean())
+def _decision_curve(assessment: Assessment) -> Picture:
+    curve: Mapping[str, Any] = assessment.metrics["decision_curve"]
+    share, thresholds = curve["prevalence"], curve["thresholds"]
     where = "at this set's prevalence"
-    if prevalence is not None:
-        scored = score_one_class(units["is_positive"], scores)
-        weights = weights_at_prevalence(scored, np.ones((1, len(units))), prevalence)[0]
-        scores = shift_to_prevalence(scores, calibrated_to=of_set, prevalence=prevalence)
-        share = prevalence
-        where = f"at a prevalence of {prevalence:g}: cases are re-weighted and probabilities shifted from this set's"
-    curve = decision_curve(units["is_positive"], scores, weights=weights)
+    if curve["reweighted"]:
+        where = f"at a prevalence of {share:g}: cases are re-weighted and probabilities shifted from this set's"
 
     def draw(figure: Figure, lines: Sequence[str]) -> None:
         axes = figure.subplots()
-        axes.plot(curve.thresholds, curve.model, color=lines[0], linewidth=2, label="model")
-        axes.plot(curve.thresholds, curve.treat_all, color=lines[1], linestyle="--", label="treat all")
-        axes.plot(curve.thresholds, curve.treat_none, color=lines[2], linestyle=":", label="treat none")
+        axes.plot(thresholds, curve["model"], color=lines[0], linewidth=2, label="model")
+        axes.plot(thresholds, curve["treat_all"], color=lines[1], linestyle="--", label="treat all")
+        axes.axhline(0, color=lines[2], linestyle=":", label="treat none")
         axes.set(
             xlabel="probability from which one would act",
             ylabel="net benefit (true positives a unit)",

@@ -9,10 +9,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tlmed.evaluation.assessment.case_data import counted
 from tlmed.report.evaluation_figures import Picture
 from tlmed.report.run_summary import openings_in_words
 
-LEAD = ("auroc", "calibration_in_the_large", "calibration_slope", "sensitivity", "specificity")
+_LEAD = ("auroc", "calibration_in_the_large", "calibration_slope", "sensitivity", "specificity")
+_LEAD_OF_SEVERAL_CLASSES = ("auroc", "auroc_hand_till", "brier", "ece", "sensitivity", "specificity")
 _TITLES = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -30,6 +32,8 @@ _TITLES = {
     "ece": "ECE",
     "quadratic_weighted_kappa": "quadratic weighted kappa",
 }
+_SUBGROUP_METRICS = ("auroc", "sensitivity", "specificity")
+_AT_A_POINT = ("sensitivity", "specificity", "ppv", "npv")
 _RESEARCH = "Research use only, not a medical device."
 
 
@@ -57,25 +61,43 @@ def sections(metrics: Mapping[str, Any]) -> list[Section]:
         metrics: content of `metrics.json` as `evaluation.assessment` makes it, of one arm.
     """
     cells: Mapping[str, Any] = next(iter(metrics["arms"].values()))
-    lead = [name for name in LEAD if name in cells]
+    is_macro = metrics["positive"] is None
+    leading = _LEAD_OF_SEVERAL_CLASSES if is_macro else _LEAD
+    titles = {**_TITLES, "auroc": "AUROC (macro)"} if is_macro else _TITLES
+    lead = [name for name in leading if name in cells]
     rest = [name for name in cells if name not in lead]
     said = [
         Section(
-            _counted(metrics), (*_threshold(metrics), *metrics["notes"], *_openings(metrics)), _figures(cells, lead)
+            _counted(metrics),
+            (*_threshold(metrics), *metrics["notes"], *_training(metrics), *_openings(metrics)),
+            _figures(cells, lead, titles),
         ),
-        Section("Further figures", (metrics["interval"],), _figures(cells, rest)),
+        Section("Further figures", (metrics["interval"],), _figures(cells, rest, titles)),
     ]
-    if metrics["operating_points"]:
-        said.append(Section("Further operating points, unchanged", (), _points(metrics["operating_points"])))
+    said += [
+        Section(f"At the further threshold {point['threshold']:.4g}", (point["origin"],), _figures(point, _AT_A_POINT))
+        for point in metrics["operating_points"]
+    ]
     if metrics["excluded"]:
         said.append(_excluded(metrics))
     if metrics["subgroups"] is not None:
         said += _subgroups(metrics["subgroups"])
     if "drift" in metrics:
-        said.append(_drift(metrics["drift"]))
+        said += _drift(metrics["drift"])
     if metrics["recalibration"] is not None:
         said.append(_recalibration(metrics["recalibration"]))
     return said
+
+
+def _training(metrics: Mapping[str, Any]) -> list[str]:
+    """Of images; a table of predictions does not tell."""
+    if "apart_from_training" not in metrics:
+        return []
+    if metrics["apart_from_training"] is None:
+        return [
+            "Whether any of these images trained the bundle cannot be told: it does not record its training images."
+        ]
+    return ["No file of these images trained the bundle; near-copies were not looked for."]
 
 
 def _openings(metrics: Mapping[str, Any]) -> list[str]:
@@ -122,16 +144,12 @@ def _escaped(cells: Sequence[str]) -> list[str]:
 
 def _counted(metrics: Mapping[str, Any]) -> str:
     by_class = ", ".join(f"{number} {name}" for name, number in metrics["num_units_by_class"].items())
-    groups = f" of {metrics['num_groups']} groups" if metrics["groups_known"] else ""
-    unit = (
-        "images"
-        if metrics["unit"] == "image"
-        else "units"
-        if metrics["unit"] == "unit"
-        else "units by " + metrics["unit"]
-    )
+    groups = f" of {counted(metrics['num_groups'], 'group')}" if metrics["groups_known"] else ""
+    is_plain = metrics["unit"] in ("image", "unit")
+    units = counted(metrics["num_units"], metrics["unit"] if is_plain else "unit")
+    by = "" if is_plain else f" by {metrics['unit']}"
     what = "Test" if metrics["num_folds"] is None else "Out-of-fold"
-    return f"{what}: {metrics['num_units']} {unit}{groups} ({by_class})"
+    return f"{what}: {units}{by}{groups} ({by_class})"
 
 
 def _threshold(metrics: Mapping[str, Any]) -> list[str]:
@@ -143,9 +161,9 @@ def _threshold(metrics: Mapping[str, Any]) -> list[str]:
     return [f"Threshold {stated['threshold']:.4g}. {stated['origin']}"]
 
 
-def _figures(cells: Mapping[str, Any], names: Sequence[str]) -> Grid:
+def _figures(cells: Mapping[str, Any], names: Sequence[str], titles: Mapping[str, str] = _TITLES) -> Grid:
     rows = [
-        (_TITLES.get(name, name.replace("_", " ")), _value(cells[name]), _interval(cells[name]), _remark(cells[name]))
+        (titles.get(name, name.replace("_", " ")), _value(cells[name]), _interval(cells[name]), _remark(cells[name]))
         for name in names
     ]
     return Grid(("figure", "value", "95 % interval", "remark"), tuple(rows))
@@ -178,15 +196,6 @@ def _with_interval(cell: Mapping[str, Any]) -> str:
     return _value(cell) + (f" ({interval})" if interval else "")
 
 
-def _points(points: Sequence[Mapping[str, Any]]) -> Grid:
-    names = ("sensitivity", "specificity", "ppv", "npv")
-    rows = [
-        (point["origin"], f"{point['threshold']:.4g}", *(_with_interval(point[name]) for name in names))
-        for point in points
-    ]
-    return Grid(("operating point", "threshold", *(_TITLES.get(name, name) for name in names)), tuple(rows))
-
-
 def _excluded(metrics: Mapping[str, Any]) -> Section:
     rows = [(one["class"], one["reason"], str(one["num_units"])) for one in metrics["excluded"]]
     worst = metrics["if_excluded_were_wrong"]
@@ -202,27 +211,31 @@ def _excluded(metrics: Mapping[str, Any]) -> Section:
 
 
 def _subgroups(subgroups: Mapping[str, Any]) -> list[Section]:
-    header = ("level", "units", "positive", "groups")
-    figures = tuple(name for metric in ("AUROC", "sensitivity", "specificity") for name in (metric, "to the rest"))
+    """One row a figure: side by side they would not fit a terminal of 80 columns."""
+    header = ("level", "figure", "value", f"{subgroups['level']:.2%} interval", "difference to the rest")
     said = []
     for index, (column, levels) in enumerate(subgroups["columns"].items()):
-        rows = [
+        rows = [row for level in levels for row in _rows_of_level(level)]
+        sentences = (subgroups["note"],) if index == 0 else ()
+        said.append(Section(f"By {column} (exploratory)", sentences, Grid(header, tuple(rows))))
+    return said
+
+
+def _rows_of_level(level: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    counts = f"{level['num_positives']} positive, {counted(level['num_groups'], 'group')}"
+    return [
+        (level["value"], "units", str(level["num_units"]), counts, ""),
+        *(
             (
                 level["value"],
-                str(level["num_units"]),
-                str(level["num_positives"]),
-                str(level["num_groups"]),
-                *(
-                    text
-                    for metric in ("auroc", "sensitivity", "specificity")
-                    for text in (_with_interval(level[metric]), _signed(level[f"{metric}_difference"]))
-                ),
+                _TITLES.get(name, name),
+                _value(level[name]),
+                _interval(level[name]),
+                _signed(level[f"{name}_difference"]),
             )
-            for level in levels
-        ]
-        sentences = (subgroups["note"],) if index == 0 else ()
-        said.append(Section(f"By {column} (exploratory)", sentences, Grid(header + figures, tuple(rows))))
-    return said
+            for name in _SUBGROUP_METRICS
+        ),
+    ]
 
 
 def _signed(cell: Mapping[str, Any]) -> str:
@@ -233,10 +246,10 @@ def _signed(cell: Mapping[str, Any]) -> str:
     return f"{cell['value']:+.3f} ({cell['low']:+.3f} to {cell['high']:+.3f})"
 
 
-def _drift(drift: Mapping[str, Any] | None) -> Section:
+def _drift(drift: Mapping[str, Any] | None) -> list[Section]:
     title = "Input drift against training"
     if drift is None:
-        return Section(title, ("Not recorded: this bundle does not know how its training images looked.",))
+        return [Section(title, ("Not recorded: this bundle does not know how its training images looked.",))]
     rows = [
         (
             name.replace("_", " "),
@@ -247,19 +260,30 @@ def _drift(drift: Mapping[str, Any] | None) -> Section:
         )
         for name, one in drift["features"].items()
     ]
-    for name, one in drift["shares"].items():
-        rows.append((name, _shares(one["training"]), _shares(one["local"]), "-", f"{one['shifted']:.0%} shifted"))
-    apart = drift["told_apart"]
-    found = apart["auroc"]
-    told = (
-        f"Whether they can be told apart: too few ({apart['too_few']})."
-        if found is None
-        else f"Local and training images are told apart with AUROC {_with_interval(found)}; 0.5 is not at all."
-    )
     warnings = tuple(f"Warning: {sentence}" for sentence in drift["warnings"])
-    counts = f"{drift['num_local_images']} images here, {drift['num_training_images']} in training."
-    header = ("feature", "training", "here", "standardised difference", "outside the range of training")
-    return Section(title, (*warnings, told, counts), Grid(header, tuple(rows)))
+    counts = f"{counted(drift['num_local_images'], 'image')} here, {drift['num_training_images']} in training."
+    outside = "Outside lies what is beyond the central 98 % of training; of images like those 2 % are."
+    header = ("feature", "training", "here", "standardised difference", "images outside the range of training")
+    said = [Section(title, (*warnings, _told_apart(drift["told_apart"]), counts, outside), Grid(header, tuple(rows)))]
+    if drift["shares"]:
+        files = tuple(
+            (name, _shares(one["training"]), _shares(one["local"]), f"{one['shifted']:.0%}")
+            for name, one in drift["shares"].items()
+        )
+        moved = (
+            "Moved: the share of the images here that would have to be of another kind for the mix to be training's."
+        )
+        said.append(Section("Kinds of files", (moved,), Grid(("feature", "training", "here", "moved"), files)))
+    return said
+
+
+def _told_apart(apart: Mapping[str, Any]) -> str:
+    found = apart["auroc"]
+    if found is None:
+        return f"Whether they can be told apart: too few ({apart['too_few']})."
+    if found["low"] is None:
+        return f"Local and training images are not told apart (AUROC {_value(found)}; {found['no_interval']})."
+    return f"Local and training images are told apart with AUROC {_with_interval(found)}; 0.5 is not at all."
 
 
 def _shares(shares: Mapping[str, float]) -> str:

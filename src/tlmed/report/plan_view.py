@@ -10,7 +10,13 @@ from rich.table import Table
 from rich.tree import Tree
 
 from tlmed.data.manifest import Manifest
-from tlmed.evaluation.statistics.design import detectable_difference, too_few_groups
+from tlmed.evaluation.intervals import MIN_FOLDS
+from tlmed.evaluation.statistics.design import (
+    CORRELATION_OF_ARMS,
+    detectable_difference,
+    detectable_difference_over_folds,
+    too_few_groups,
+)
 from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.progress import format_seconds
 from tlmed.runtime.store import Store
@@ -115,21 +121,33 @@ def design_sentences(recipe: Recipe, target: Manifest) -> list[str]:
     tested = target.table if evaluation.protocol.has_folds else target.table[target.table["split"] == "test"]
     groups = {str(label): int(number) for label, number in tested.groupby("label")["group"].nunique().items()}
     warning = too_few_groups(groups)
-    sentences = [f"Warning: {warning}."] if warning is not None else []
+    if warning is not None:
+        return [f"Warning: {warning}."]  # what cannot be compared has no power to speak of
     given = evaluation.positive
     if given is None:
-        return sentences
+        return []
     is_positive = tested["label"].isin([given] if isinstance(given, str) else given)
     num_positive, num_negative = (int(tested.loc[which, "group"].nunique()) for which in (is_positive, ~is_positive))
-    if min(num_positive, num_negative) == 0:
-        return sentences
-    num_seeds = 1 if evaluation.protocol.has_folds else len(evaluation.seeds)
-    found = detectable_difference(num_positive, num_negative, num_seeds=num_seeds)
-    difference = f"of {100 * found:.0f} points or more" if found < _LARGEST_DIFFERENCE else "of any size"
-    power = "80 % power" if found < _LARGEST_DIFFERENCE else "80 % power by no arm: too few groups"
-    folds = ", approximate under folds, whose models share training data" if evaluation.protocol.has_folds else ""
+    found, how = _detectable(recipe, num_positive, num_negative, tested)
+    if found is None:
+        return [f"{how}."]
+    difference = f"of {100 * found:.0f} points or more" if found < _LARGEST_DIFFERENCE else "of no size"
     return [
         f"Tested on {num_positive} groups with and {num_negative} without disease: a difference between two arms' "
-        f"AUROC {difference} would be found with {power} (at an AUROC of 0.8{folds}).",
-        *sentences,
+        f"AUROC {difference} would be found with 80 % power (assuming an AUROC of 0.8 and a correlation of "
+        f"{CORRELATION_OF_ARMS} between the arms' scores, as on COVID-CT{how})."
     ]
+
+
+def _detectable(recipe: Recipe, num_positive: int, num_negative: int, tested: pd.DataFrame) -> tuple[float | None, str]:
+    """The difference that is found with 80 % power, and by which test."""
+    protocol, num_seeds = recipe.evaluation.protocol, len(recipe.evaluation.seeds)
+    if not protocol.has_folds:
+        return detectable_difference(num_positive, num_negative, num_seeds=num_seeds), ""
+    is_kfold = protocol.split == "kfold"
+    num_folds = protocol.folds if is_kfold else int(tested["source"].nunique())
+    num_repeats = protocol.repeats if is_kfold else 1
+    if num_folds * num_repeats < MIN_FOLDS:
+        return None, f"{num_folds * num_repeats} folds in all: too few for an interval of a mean over folds"
+    found = detectable_difference_over_folds(num_positive, num_negative, num_folds=num_folds, num_repeats=num_repeats)
+    return found, f"; over {num_folds} folds x {num_repeats} by Nadeau and Bengio's test, whose power is low"

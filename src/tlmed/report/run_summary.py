@@ -15,9 +15,12 @@ def summary_sentences(metrics: Mapping[str, Any]) -> list[str]:
         metrics: content of `metrics.json`.
     """
     return [
-        *_weighted_training(metrics),
-        *_operating_points(metrics),
+        *_audit(metrics),
         *_usage(metrics),
+        *_weighted_training(metrics),
+        *_calibration(metrics),
+        *_operating_points(metrics),
+        *_by_source(metrics),
         *_without_flagged(metrics),
         *_external(metrics),
         *_chosen(metrics),
@@ -42,8 +45,32 @@ def _operating_points(metrics: Mapping[str, Any]) -> Iterator[str]:
         fitted_on = metrics["calibrated"][arm]["fitted_on"]
         yield (
             f"{asked}, chosen on {fitted_on} scores: on test sensitivity {_share(point['sensitivity'])}, specificity "
-            f"{_share(point['specificity'])}. The table's own columns call the more probable class (0.5)."
+            f"{_share(point['specificity'])}."
         )
+
+
+def _audit(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What was found in the data before training, and is neither mended nor a mere note."""
+    for finding in metrics["audit_warnings"]:
+        waived = "waived error" if finding["severity"] == "error" else "data"
+        yield f"Warning, {waived}, {finding['kind']}: {finding['message']}."
+
+
+def _calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
+    arm = metrics["delivered"]
+    notes = metrics["calibrated"][arm]["notes"]
+    if notes:
+        more = f" (and {len(notes) - 1} like it in other seeds or folds)" if len(notes) > 1 else ""
+        yield f"{arm}, calibration: {notes[0]}{more}."
+
+
+def _by_source(metrics: Mapping[str, Any]) -> Iterator[str]:
+    for source, measured in metrics.get("by_source", {}).items():
+        yield f"Source {source} alone ({measured['num_units']} units), AUROC: {_aurocs(measured)}."
+
+
+def _aurocs(measured: Mapping[str, Any]) -> str:
+    return "; ".join(f"{arm} {_value(row['auroc'])}" for arm, row in measured["arms"].items())
 
 
 def _weighted_training(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -76,18 +103,20 @@ def _without_flagged(metrics: Mapping[str, Any]) -> Iterator[str]:
             f"measured ({rest['not_measured']})"
         )
         return
-    aurocs = "; ".join(f"{arm} {_value(row['auroc'])}" for arm, row in rest["arms"].items())
     yield (
         f"Without the {rest['num_flagged']} test images that waived findings are about ({rest['num_units']} units "
-        f"left), AUROC: {aurocs}."
+        f"left), AUROC: {_aurocs(rest)}."
     )
 
 
 def _external(metrics: Mapping[str, Any]) -> Iterator[str]:
     for name, measured in metrics["external"].items():
-        aurocs = "; ".join(f"{arm} {_value(row['auroc'])}" for arm, row in measured["arms"].items())
         left_out = f", {measured['num_unreadable']} unreadable left out" if measured["num_unreadable"] else ""
-        yield f"External set {name} ({measured['num_units']} units{left_out}), AUROC: {aurocs}."
+        opened = metrics["external_openings"][name]
+        yield (
+            f"External set {name} ({measured['num_units']} units{left_out}; opened {opened} time{'s' * (opened > 1)}), "
+            f"AUROC: {_aurocs(measured)}."
+        )
 
 
 def _chosen(metrics: Mapping[str, Any]) -> Iterator[str]:

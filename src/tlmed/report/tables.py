@@ -9,10 +9,16 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 # As many as fit a terminal of 80 columns; metrics.json holds all.
-_TWO_CLASSES = ("auroc", "accuracy", "sensitivity", "specificity")
+_TWO_CLASSES = ("auroc", "calibration_slope")
+_TWO_CLASSES_WITHOUT_THRESHOLD = ("auroc", "accuracy", "sensitivity", "specificity")
 _MORE_CLASSES = ("auroc", "accuracy", "balanced_accuracy", "macro_f1")
-_TITLES = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
-_DAGGER = "†"
+_TITLES = {
+    "auroc": "AUROC",
+    "calibration_slope": "slope",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+}
+_DAGGER, _AT_THRESHOLD = "†", "*"
 _DIFFERENCE = "auroc_difference"
 
 
@@ -27,14 +33,18 @@ def results_table(metrics: Mapping[str, Any]) -> Table:
     table.add_column(header[0], no_wrap=True)
     for name in header[1:]:
         table.add_column(name, justify="right")
-    for arm, row in metrics["arms"].items():
-        table.add_row(arm, *_cells(metrics, row, "\n"))
+    for arm in metrics["arms"]:
+        table.add_row(arm, *_cells(metrics, arm, "\n"))
     return table
 
 
 def baselines_table(metrics: Mapping[str, Any]) -> Table:
     """Return what a model has to beat, and by how much the delivered arm does."""
-    table = _plain_table("What a model has to beat, on the same test units", [])
+    level = next(
+        (row[_DIFFERENCE]["level"] for row in metrics["baselines"].values() if "level" in row[_DIFFERENCE]), None
+    )
+    told = [f"differences with {100 * level:.4g} % limits: 95 % for all of them together (Bonferroni)"] if level else []
+    table = _plain_table("What a model has to beat, on the same test units", told)
     table.leading = 0
     for number, title in enumerate(_baseline_header(metrics)):
         table.add_column(title, justify="left" if number == 0 else "right")
@@ -45,9 +55,10 @@ def baselines_table(metrics: Mapping[str, Any]) -> Table:
 
 def results_markdown(metrics: Mapping[str, Any]) -> str:
     """Return the same as Markdown tables, with the footnotes below."""
-    arms = [[arm, *_cells(metrics, row, " ")] for arm, row in metrics["arms"].items()]
+    arms = [[arm, *_cells(metrics, arm, " ")] for arm in metrics["arms"]]
     baselines = _table(_baseline_header(metrics), _baseline_rows(metrics))
-    return "\n".join([_table(_header(metrics), arms), *(f"{note}\n" for note in _footnotes(metrics)), baselines])
+    notes = "\n\n".join(_footnotes(metrics))
+    return "\n".join([_table(_header(metrics), arms), *([f"{notes}\n"] if notes else []), baselines])
 
 
 def _plain_table(title: str, notes: Sequence[str]) -> Table:
@@ -93,25 +104,52 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _header(metrics: Mapping[str, Any]) -> list[str]:
     """The columns' titles, with a dagger where figures hold at one prevalence alone."""
     marked = _notes(metrics)
-    return ["arm", *(_TITLES.get(name, name) + (f" {_DAGGER}" if name in marked else "") for name in _shown(metrics))]
+    titles = [_TITLES.get(name, name) + (f" {_DAGGER}" if name in marked else "") for name in _shown(metrics)]
+    return ["arm", *titles, *(f"{name} {_AT_THRESHOLD}" for name in _at_threshold(metrics))]
 
 
 def _footnotes(metrics: Mapping[str, Any]) -> list[str]:
-    return [f"{_DAGGER} {note}" for note in dict.fromkeys(_notes(metrics).values())]
+    notes = [f"{_DAGGER} {note}" for note in dict.fromkeys(_notes(metrics).values())]
+    if _at_threshold(metrics):
+        point = _point(metrics, metrics["delivered"])
+        chosen_on = metrics["calibrated"][metrics["delivered"]]["fitted_on"]
+        notes.append(
+            f"{_AT_THRESHOLD} at the threshold to {point['kind']} for {point['of']} {point['target']:g}, chosen on "
+            f"{chosen_on} scores; metrics.json has the more probable class (0.5) as well"
+        )
+    return notes
 
 
 def _notes(metrics: Mapping[str, Any]) -> dict[str, str]:
     """What must stand beside the shown metrics, the same in all arms."""
     first = next(iter(metrics["arms"].values()))
-    return {name: first[name]["note"] for name in _shown(metrics) if "note" in first[name]}
+    return {name: first[name]["note"] for name in _shown(metrics) if "prevalence" in first[name].get("note", "")}
 
 
 def _shown(metrics: Mapping[str, Any]) -> Sequence[str]:
-    return _MORE_CLASSES if metrics["positive"] is None else _TWO_CLASSES
+    if metrics["positive"] is None:
+        return _MORE_CLASSES
+    return _TWO_CLASSES if _at_threshold(metrics) else _TWO_CLASSES_WITHOUT_THRESHOLD
 
 
-def _cells(metrics: Mapping[str, Any], row: Mapping[str, Any], between: str) -> list[str]:
-    return [_cell(row[name], between) for name in _shown(metrics)]
+def _at_threshold(metrics: Mapping[str, Any]) -> Sequence[str]:
+    """The columns that stand on the first operating point, which was fixed before test was opened."""
+    has_points = metrics["positive"] is not None and bool(metrics["operating_points"].get(metrics["delivered"]))
+    return ("sensitivity", "specificity") if has_points else ()
+
+
+def _point(metrics: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
+    first: Mapping[str, Any] = metrics["operating_points"][arm][0]
+    return first
+
+
+def _cells(metrics: Mapping[str, Any], arm: str, between: str) -> list[str]:
+    calibrated = metrics["calibrated"][arm]["metrics"]
+    cells = [_cell(calibrated.get(name, metrics["arms"][arm][name]), between) for name in _shown(metrics)]
+    for name in _at_threshold(metrics):
+        point = _point(metrics, arm)
+        cells.append("refused" if point["refused"] is not None else _cell(point[name], between))
+    return cells
 
 
 def _cell(entry: Mapping[str, Any], between: str, sign: str = "") -> str:

@@ -34,6 +34,11 @@ def file_digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def short_digest(digest: str) -> str:
+    """The first 16 hexadecimal digits: enough to tell files apart."""
+    return digest[:16]
+
+
 class FileDigests:
     """Digests of files, remembered in the store."""
 

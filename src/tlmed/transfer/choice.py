@@ -15,7 +15,7 @@ from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages, images_name
 from tlmed.evaluation.evaluate import aggregate_units
 from tlmed.evaluation.statistics.multiclass_auroc import one_vs_rest_auroc
-from tlmed.recipe.recipe import Recipe
+from tlmed.recipe.recipe import Arm, Recipe, candidate_target, training_of
 from tlmed.runtime.store import Store
 from tlmed.transfer.chain import train_chain
 from tlmed.transfer.plan import ChainLayout, ChainPlan, Fit, StageTask, plan_chain
@@ -75,11 +75,22 @@ def plan_choice(
         train = rows[rows["split"] == "train"]
         seed = [recipe.evaluation.protocol.seed, fit.seed, fit.fold + 1]
         folds = stratified_folds(train, choose.folds, seed, name=f"{recipe.target.name}, inner choice")
+        if not _has_choice(recipe, laying.arms[fit.arm]):
+            continue
         for fold in range(choose.folds):
             for candidate in choose.among:
                 task = laying.add(fit.arm, fit.seed, train[folds != fold], candidate)
                 inner.append(_InnerFit(fit, candidate, task, train[folds == fold]))
     return InnerPlan(laying.tasks, inner)
+
+
+def _has_choice(recipe: Recipe, arm: Arm) -> bool:
+    """Whether candidates differ in anything that the arm reads: logistic regression takes no steps."""
+    choose = recipe.evaluation.choose
+    trainings = [] if choose is None else [training_of(recipe, candidate_target(recipe, name)) for name in choose.among]
+    is_solved = arm.strategy.kind == "logistic-regression"
+    read = [training.class_weights if is_solved else training for training in trainings]
+    return any(one != read[0] for one in read)
 
 
 def choose_settings(plan: InnerPlan, images: Mapping[str, PreparedImages], store: Store) -> dict[Fit, Choice]:

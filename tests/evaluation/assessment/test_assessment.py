@@ -79,6 +79,31 @@ def test_a_threshold_from_test_rows_is_refused() -> None:
         _assess(_table(), target=Target("aim", "sensitivity", 0.9))
 
 
+def test_a_threshold_from_val_rows_of_the_test_rows_groups_is_refused() -> None:
+    val, test = _table(draw=1, split="val"), _table(draw=2, split="test")
+    patients = np.arange(80) // 4
+    val, test = val.assign(unit="v" + val["unit"], group=patients + 18), test.assign(group=patients)
+    both = pd.concat([val, test]).astype({"group": str})
+    with pytest.raises(InputError, match=r"groups with rows in val and in test: 18, 19 \(2 in all\); .* take those"):
+        _assess(both, target=Target("aim", "sensitivity", 0.9))
+    assert _assess(both, threshold=0.5).metrics["num_units"] == 80  # val rows do not matter
+
+
+def test_groups_that_span_folds_are_refused() -> None:
+    with pytest.raises(InputError, match="folds must keep groups whole"):
+        _assess(_table(fold=np.arange(80) // 2 % 4, group=[f"p{index // 4}" for index in range(80)]))
+
+
+def test_the_decision_curve_is_in_the_metrics() -> None:
+    table = _table()
+    curve = _assess(table).metrics["decision_curve"]
+    assert set(curve) == {"prevalence", "reweighted", "thresholds", "model", "treat_all"}
+    at = curve["thresholds"].index(0.3)
+    called, ill = table["p_ill"] >= 0.3, table["label"] == "ill"
+    assert curve["model"][at] == pytest.approx(((called & ill).sum() - (called & ~ill).sum() * 0.3 / 0.7) / 80)
+    assert curve["treat_all"][at] == pytest.approx(0.5 - 0.5 * 0.3 / 0.7)
+
+
 def test_the_delivered_thresholds_stay_and_the_first_one_leads() -> None:
     table = _table()
     found = _assess(table, delivered=((0.3, "first"), (0.6, "second")))
@@ -143,7 +168,7 @@ def test_what_is_left_out_is_counted() -> None:
         ({"positive": ()}, "positive is missing: say which"),
         ({"positive": ("sick",)}, "no class 'sick'"),
         ({"positive": ("ill", "well")}, "leave at least one that does not"),
-        ({"prevalence": 1.0}, "prevalence: 1 is none"),
+        ({"prevalence": 1.0}, "--prevalence: 1 must lie between 0 and 1"),
         ({"threshold": 0.0}, "between 0 and 1, not 0"),
         ({"threshold": 0.5, "target": Target("aim", "sensitivity", 0.9)}, "either stated .* or chosen"),
     ],

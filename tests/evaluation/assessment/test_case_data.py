@@ -62,7 +62,7 @@ def test_units_are_joined_by_the_column_that_they_are_of(joined_by_patient: Case
 
 
 def test_predictions_without_their_case_are_named() -> None:
-    with pytest.raises(InputError, match=r"1 paths of the predictions are not in the column 'path' of DATA \(3.png\)"):
+    with pytest.raises(InputError, match=r"column 'path' of DATA lacks 1 path of the predictions \(3.png\)"):
         gather_cases(_predictions(), _data().iloc[1:])
 
 
@@ -105,13 +105,13 @@ def test_one_arm_and_one_seed_are_chosen() -> None:
 @pytest.mark.parametrize(
     ("change", "settings", "sentence"),
     [
-        ({"patient": ["a", None, "b"]}, {}, "'patient' has gaps: 1 rows, first that of unit 2.png"),
-        ({}, {"group": "pateint"}, "--group: no column 'pateint'"),
-        ({}, {"unit": "study"}, "--unit: no column 'study'"),
-        ({"study": ["s", None, "s"]}, {"unit": "study"}, "1 rows have no study"),
-        ({}, {"columns": ["sex"]}, "no column 'sex' in the tables"),
+        ({"patient": ["a", None, "b"]}, {}, "'patient' has gaps: 1 row, first that of unit 2.png"),
+        ({}, {"group": "pateint"}, "--group: no column 'pateint'; the columns are path, label, p_ill, p_well."),
+        ({}, {"unit": "study"}, "--unit: no column 'study'; the columns are path, .* or write image"),
+        ({"study": ["s", None, "s"]}, {"unit": "study"}, "1 row without study"),
+        ({}, {"columns": ["sex"]}, "no column 'sex'; the columns are path, label, p_ill, p_well."),
         ({"split": ["test", "fold1", "test"]}, {}, "'split' holds 'fold1'"),
-        ({"split": "train"}, {}, "all 3 rows are of the split 'train'"),
+        ({"split": "train"}, {}, r"every row \(3\) is of the split 'train'"),
         ({"label": None}, {}, "no row has both a label and probabilities"),
     ],
 )
@@ -125,8 +125,33 @@ def test_a_table_without_names_says_what_there_is() -> None:
         gather_cases(_predictions().drop(columns="path"))
 
 
+def test_the_columns_of_data_are_listed_too() -> None:
+    with pytest.raises(
+        InputError, match="no column 'source'; the columns are path, label, p_ill, p_well, patient, sex"
+    ):
+        gather_cases(_predictions(), _data(), columns=["source"])
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (
+            {"p_ill": "prob_ill", "p_well": "prob_well"},
+            "columns p_CLASS are missing, .* are path, label, prob_ill, prob_",
+        ),
+        (
+            {"p_well": "well"},
+            "p_ill is the only column p_CLASS, .* other one's is 1 - p_ill; the columns are path, lab",
+        ),
+    ],
+)
+def test_missing_probabilities_are_said_with_the_columns_of_the_file(names: dict[str, str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        gather_cases(_predictions(patient="a").rename(columns=names))
+
+
 def test_contradicting_labels_are_named() -> None:
-    with pytest.raises(InputError, match=r"1 rows have another label in DATA, first 2.png \('well' .* 'ill' in DATA\)"):
+    with pytest.raises(InputError, match=r"others in DATA: 1 row, first 2.png \('well' .* 'ill' in DATA\)"):
         gather_cases(_predictions(), _data(label=["ill", "ill", "ill"]))
 
 

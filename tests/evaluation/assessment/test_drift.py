@@ -48,7 +48,16 @@ def test_images_like_those_of_training_raise_no_warning() -> None:
         "standardised_difference": None,
         "share_outside": 0.0,
     }
-    assert found["told_apart"]["auroc"]["low"] < 0.5 < found["told_apart"]["auroc"]["high"]
+    apart = found["told_apart"]["auroc"]
+    assert apart["low"] is None if apart["value"] < 0.5 else apart["low"] < 0.5 < apart["high"]
+
+
+def test_the_training_images_themselves_are_not_told_apart_and_have_no_limits_that_say_so() -> None:
+    pixels = _pixels(200)
+    apart = compare_input(input_summary(pixels), input_features(pixels, None), np.arange(200))["told_apart"]["auroc"]
+    assert apart["value"] < 0.5
+    assert (apart["low"], apart["high"]) == (None, None)
+    assert "lean below 0.5" in apart["no_interval"]
 
 
 def test_brighter_images_are_told_from_those_of_training() -> None:

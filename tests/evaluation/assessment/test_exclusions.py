@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tlmed.errors import InputError
 from tlmed.evaluation.assessment.exclusions import (
     EMPTY_PREDICTION,
     INDETERMINATE,
     UNLABELLED,
+    check_indeterminate,
     count_exclusions,
     part_measurable,
     shares_with_exclusions_as_wrong,
@@ -23,6 +25,12 @@ def _table() -> pd.DataFrame:
             "p_well": [0.1, np.nan, 0.5, 0.5, np.nan, 0.4],
         }
     )
+
+
+def test_an_indeterminate_label_that_no_row_has_is_a_mistake() -> None:
+    check_indeterminate(["equivocal"], _table()["label"])
+    with pytest.raises(InputError, match="no row has the label 'sock'; the labels are equivocal, ill, well"):
+        check_indeterminate(["equivocal", "sock"], _table()["label"])
 
 
 def test_units_that_cannot_be_measured_are_counted_by_class_and_reason() -> None:

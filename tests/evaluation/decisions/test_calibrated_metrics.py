@@ -218,6 +218,15 @@ def test_separated_probabilities_have_no_slope_and_say_so() -> None:
     assert cells["calibration_slope"]["undefined"] == "the probabilities part the classes perfectly"
 
 
+def test_calibrated_probabilities_of_0_and_1_are_told_beside_a_stated_prevalence() -> None:
+    # Enough units for the isotonic map, which ends in shares of 0 and 1.
+    parts = [_rows(1200, draw, split=split) for draw, split in enumerate(("val", "test"))]
+    cells = _measure(pd.concat(parts), calibration="isotonic", prevalence=0.2)["calibrated"]["full"]["metrics"]
+    note = cells["calibration_in_the_large"]["note"]
+    assert note.startswith("at a prevalence of 0.2, probabilities shifted to it; ")
+    assert note.endswith("at 0 or 1 are taken as 2^-25 from it")
+
+
 def test_three_classes() -> None:
     generator = np.random.default_rng(0)
     labels = np.arange(120) % 3

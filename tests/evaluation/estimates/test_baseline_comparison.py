@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import t
+from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
 from tests.evaluation.prediction_rows import in_folds, measure, random_rows, three_classes
@@ -87,8 +87,10 @@ def test_folds_are_compared_within_each() -> None:
 
 def test_three_classes_are_compared_by_resampling() -> None:
     table = three_classes()
-    baseline = table.assign(arm="majority", p_a=0.2, p_b=0.3, p_c=0.5)
-    cell = _compare(table.assign(arm="full"), baseline, positive=None)["majority"]["auroc_difference"]
+    generator = np.random.default_rng(1)
+    baseline = table.assign(arm="metadata", p_a=generator.random(60) / 2, p_b=generator.random(60) / 2)
+    baseline["p_c"] = 1 - baseline["p_a"] - baseline["p_b"]
+    cell = _compare(table.assign(arm="full"), baseline, positive=None)["metadata"]["auroc_difference"]
     assert cell["low"] < cell["value"] < cell["high"]
     assert cell["method"] == "logit, bootstrap by group"
 
@@ -97,8 +99,49 @@ def test_a_constant_baseline_has_chance_level_and_its_undefined_figures() -> Non
     arm = random_rows(60, arm="full")
     row = _compare(arm, arm.assign(arm="majority", p_sick=0.4, p_well=0.6))["majority"]
     assert row["auroc"]["value"] == 0.5
+    assert (row["auroc"]["low"], row["auroc"]["no_interval"]) == (
+        None,
+        "0.5 by definition: all units have the same score",
+    )
     assert row["auroc_difference"]["value"] == pytest.approx(_auroc(arm) - 0.5)
+    assert row["auroc_difference"]["low"] is None
+    assert "0.5, that of a baseline which gives all units the same score" in row["auroc_difference"]["no_interval"]
     assert row["ppv"]["undefined"] == "nothing was called positive"
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_limits_hold_for_all_differences_together_but_that_of_a_constant(folds: bool) -> None:
+    draw = in_folds if folds else random_rows
+    arm = draw(60, arm="full")
+    names = ["metadata", "intensity", "forest"]
+    baselines = [
+        arm.assign(arm=name, p_sick=np.random.default_rng(number).random(len(arm)))
+        .assign(p_well=lambda rows: 1 - rows["p_sick"])
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    constant = arm.assign(arm="majority", p_sick=0.4, p_well=0.6)
+    together = _compare(arm, pd.concat([*baselines, constant]))
+    assert list(together) == [*names, "majority"]
+    assert "level" not in together["majority"]["auroc_difference"]
+    assert together["majority"]["auroc"]["low"] is None
+    for name, baseline in zip(names, baselines, strict=True):
+        cell, alone = together[name]["auroc_difference"], _compare(arm, baseline)[name]["auroc_difference"]
+        assert cell["level"] == pytest.approx(1 - 0.05 / 3)
+        assert alone["level"] == 0.95
+        quantiles = [
+            t.ppf((1 + level) / 2, 9) if folds else norm.ppf((1 + level) / 2) for level in (1 - 0.05 / 3, 0.95)
+        ]
+        assert (cell["high"] - cell["value"]) / (alone["high"] - alone["value"]) == pytest.approx(
+            quantiles[0] / quantiles[1]
+        )
+
+
+def test_below_five_folds_a_difference_has_no_limits() -> None:
+    arm = random_rows(60, arm="full", fold=np.arange(60) // 2 % 3)
+    baseline = random_rows(60, draw=1, arm="metadata", fold=np.arange(60) // 2 % 3)
+    cell = _compare(arm, baseline)["metadata"]["auroc_difference"]
+    assert (cell["low"], cell["too_few"]) == (None, "3 folds in all; an interval needs 5")
+    assert "level" not in cell
 
 
 def test_too_few_groups_have_a_difference_without_interval() -> None:

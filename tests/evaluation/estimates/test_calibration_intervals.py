@@ -110,6 +110,22 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert both.high == pytest.approx(1.2 + t.ppf(0.975, freedom) * math.sqrt(error / 2))
 
 
+@pytest.mark.parametrize("draw", range(20))
+def test_probabilities_of_0_and_1_end_in_no_error(draw: int) -> None:
+    generator = np.random.default_rng(draw)
+    num_units = int(generator.integers(4, 30))
+    probabilities = np.where(
+        generator.random(num_units) < 0.9, generator.integers(0, 2, num_units), generator.random(num_units)
+    ).astype(np.float64)
+    scored = score_one_class(np.arange(num_units) % 2 > 0, probabilities)
+    weights = np.where(scored.labels == 1, 0.1, 1.9)
+    linearised = linearise_calibration(scored, np.arange(num_units), weights)
+    for name, one in linearised.items():
+        expected = CALIBRATION_METRICS[name](scored, weights[None, :])[0]
+        assert one.value == pytest.approx(expected, nan_ok=True)
+        assert np.isnan(one.deviations).all() or np.isfinite(one.deviations).all()
+
+
 def test_what_does_not_exist_or_vary_has_no_limits() -> None:
     parted = score_one_class(np.arange(20) > 9, np.linspace(0.1, 0.9, 20))
     linearised = linearise_calibration(parted, np.arange(20), np.ones(20))

@@ -57,6 +57,56 @@ def test_a_reason_names_the_part_where_there_are_several() -> None:
     assert conditions.completed("ppv", Cell(None), [not_defined]).undefined == "nothing was called positive"
 
 
+def test_what_a_figure_of_several_classes_is_stands_beside_it() -> None:
+    cell, parts = Cell(0.7), [Part("seed 0", _called([0, 1, 2, 1, 1, 2], 3))]
+    of_three, of_two = Conditions(_THREE, "unknown", None), Conditions(_TWO, "unknown", None)
+    assert of_three.completed("auroc", cell, parts).note == "one-vs-rest, macro; at this set's prevalence"
+    assert of_three.completed("sensitivity", cell, parts).note == "macro over classes"
+    assert str(of_three.completed("ppv", cell, parts).note).startswith("macro over classes")
+    assert of_three.completed("balanced_accuracy", cell, parts).note is None
+    assert of_two.completed("auroc", cell, [Part("seed 0", _called([0, 1, 1, 0], 2))]).note is None
+
+
+def _probabilities(of_sick: list[float]) -> Scored:
+    values = np.array(of_sick)
+    return Scored(np.arange(len(values)) % 2, np.stack([1 - values, values], axis=1), 1)
+
+
+def test_log_odds_of_0_and_1_are_told_or_do_not_exist() -> None:
+    conditions = Conditions(_TWO, "consecutive", None)
+    some, none = (
+        Part("seed 0", _probabilities([0.0, 0.6, 0.7, 1.0])),
+        Part("seed 1", _probabilities([0.2, 0.6, 0.7, 0.4])),
+    )
+    one = Part("seed 2", _probabilities([0.0, 0.6, 0.7, 0.4]))
+    cell = Cell(1.0)
+    assert (
+        conditions.completed("calibration_slope", cell, [some]).note == "2 units at 0 or 1 are taken as 2^-25 from it"
+    )
+    assert conditions.completed("calibration_slope", cell, [one]).note == "1 unit at 0 or 1 is taken as 2^-25 from it"
+    assert str(conditions.completed("calibration_in_the_large", cell, [some, one]).note).startswith("3 units")
+    assert conditions.completed("calibration_slope", cell, [none]).note is None
+    assert conditions.completed("brier", cell, [some]).note is None
+    decisions = Part("seed 0", _probabilities([0.0, 1.0, 1.0, 0.0]))
+    for name in ("calibration_slope", "calibration_intercept", "calibration_in_the_large"):
+        assert np.isnan(value_of(conditions.metrics[name], decisions.scored))
+        assert conditions.completed(name, Cell(None), [decisions]).undefined == "all probabilities are 0 or 1"
+        assert (
+            conditions.completed(name, Cell(None), [none, decisions]).undefined
+            == "all probabilities are 0 or 1 in seed 0"
+        )
+
+
+def test_the_auroc_of_a_constant_is_0_5_by_definition() -> None:
+    constant = Part("seed 0", _probabilities([0.4, 0.4, 0.4, 0.4]))
+    conditions, cell = Conditions(_TWO, "consecutive", None), Cell(0.5, 0.4, 0.6, "Newcombe")
+    told = conditions.completed("auroc", cell, [constant])
+    assert (told.value, told.low, told.method) == (0.5, None, None)
+    assert told.no_interval == "0.5 by definition: all units have the same score"
+    varied = Part("seed 1", _probabilities([0.4, 0.4, 0.3, 0.4]))
+    assert conditions.completed("auroc", cell, [constant, varied]).low == 0.4
+
+
 def test_groups_are_counted_by_averaged_class() -> None:
     labels = np.repeat([0, 1, 2], [30, 20, 4])
     groups = np.concatenate([np.arange(30) // 2, 20 + np.arange(20) // 4, 40 + np.arange(4)])

@@ -89,6 +89,40 @@ def test_one_repeat_has_counts_of_its_decisions() -> None:
     assert cell.numerator == int((one.scored.predicted[one.scored.labels == 1] == 1).sum())
 
 
+def _renumbered(num_folds: int, num_seeds: int) -> list[SeedScores]:
+    """Each seed on folds of its own, of ten groups or more of each class in all."""
+    return [
+        SeedScores(one.seed, one.scored, (np.random.default_rng(one.seed).permutation(30) % num_folds).repeat(4))
+        for one in _seeds(num_seeds)
+    ]
+
+
+@pytest.mark.parametrize(("num_folds", "num_seeds"), [(2, 1), (4, 1), (2, 2)])
+def test_below_five_folds_in_all_nothing_that_is_averaged_has_an_interval(num_folds: int, num_seeds: int) -> None:
+    cells = estimate_over_folds(_renumbered(num_folds, num_seeds), _GROUPS, _CONDITIONS)
+    for name in ("auroc", "brier", "calibration_slope"):
+        assert cells[name].value is not None
+        assert (cells[name].low, cells[name].high) == (None, None)
+        assert cells[name].too_few == f"{num_folds * num_seeds} folds in all; an interval needs 5"
+    assert cells["accuracy"].low is not None
+    assert estimate_over_folds(_renumbered(3, 2), _GROUPS, _CONDITIONS)["auroc"].low is not None
+
+
+def test_seeds_on_the_same_folds_are_averaged_and_are_no_new_draws() -> None:
+    first, second = _seeds(2)
+    same = [first, SeedScores(1, second.scored, first.folds)]
+    cell = estimate_over_folds(same, _GROUPS, _CONDITIONS)["auroc"]
+    by_seed = [[roc_auc_score(o.labels, o.probabilities[:, 1]) for o in _by_fold(one)] for one in same]
+    values = np.mean(by_seed, axis=0)
+    half_width = t.ppf(0.975, 4) * math.sqrt((1 / 5 + 12 / 48) * values.var(ddof=1))
+    assert cell.value == pytest.approx(values.mean())
+    assert cell.low == pytest.approx(values.mean() - half_width)
+    sources = _renumbered(3, 1)[0].folds
+    on_sources = [SeedScores(one.seed, one.scored, sources) for one in _seeds(4)]
+    few = estimate_over_folds(on_sources, _GROUPS, _CONDITIONS)["auroc"]
+    assert few.too_few == "3 folds in all; an interval needs 5"
+
+
 def test_groups_in_and_out_of_a_fold() -> None:
     assert num_groups_in_and_out(split_by_fold(_seeds()), _GROUPS) == (12.0, 48.0)
 
@@ -108,5 +142,5 @@ def test_folds_that_all_come_to_the_same_have_no_interval() -> None:
     one.scored.probabilities[:] = np.eye(2)[one.scored.labels]
     cells = estimate_over_folds([one], _GROUPS, _CONDITIONS)
     assert (cells["auroc"].value, cells["auroc"].low) == (1.0, None)
-    assert cells["auroc"].no_interval is not None
+    assert cells["auroc"].no_interval == "all folds come to the same, so they do not show how the value varies"
     assert cells["accuracy"].low is not None

@@ -41,7 +41,25 @@ def test_no_intervals_are_explained_and_not_described() -> None:
     assert "95 %" not in text
     assert text.endswith("they need at least 10 groups of each class (well: 6, sick: 6).")
     of_shares = describe_intervals(_scores(), {"model": {**_WITH, "ppv": _FEW["auroc"]}}, "image", groups_known=True)
-    assert of_shares.endswith("under `too_few`.")
+    assert of_shares.endswith(
+        "Too few groups or folds for an interval of ppv; metrics.json says how many it takes, under `too_few`."
+    )
+
+
+def test_folds_without_intervals_are_described_all_the_same() -> None:
+    text = describe_intervals(_scores(folds=True), {"model": _FEW}, "image", groups_known=True)
+    assert text.startswith("Each of the 40 groups was tested once, in 5 folds")
+    assert "95 %" not in text
+    assert "an interval of auroc;" in text
+
+
+def test_units_are_not_called_groups_where_groups_are_unknown() -> None:
+    of_folds = describe_intervals(_scores(folds=True), {"model": _WITH}, "image", groups_known=False)
+    assert of_folds.startswith("Each of the 40 images was tested once, in 5 folds")
+    assert "the 40 units by study in test" in describe_intervals(
+        _scores(), {"model": _WITH}, "study", groups_known=False
+    )
+    assert "by the 40 units in test" in describe_intervals(_scores(), {"model": _WITH}, "unit", groups_known=False)
 
 
 def test_unknown_groups_and_alike_seeds_are_said() -> None:

@@ -48,10 +48,10 @@ def test_a_units_probability_is_the_mean_over_its_images_for_each_arm_and_seed()
 
 def test_a_unit_with_two_labels_or_two_groups_is_refused() -> None:
     table = random_rows(6).assign(unit=["a", "a", "b", "b", "c", "c"])
-    with pytest.raises(InputError, match=r"unit 'a' has 2 labels \(sick, well\), as have 3 units"):
+    with pytest.raises(InputError, match=r"unit 'a' has 2 labels \(sick, well; 3 such units in all\)"):
         measure(table, unit="patient")
     table = table.assign(label=["sick", "sick", "well", "well", "sick", "sick"], group=["1", "1", "2", "3", "4", "4"])
-    with pytest.raises(InputError, match=r"unit 'b' has 2 groups \(2, 3\)"):
+    with pytest.raises(InputError, match=r"unit 'b' has 2 groups \(2, 3; 1 such unit in all\)"):
         measure(table, unit="patient")
 
 
@@ -70,7 +70,7 @@ def test_a_missing_column_is_named(column: str) -> None:
 def test_an_empty_cell_is_refused(column: str) -> None:
     table = random_rows(4, arm="a", seed="0", group=["1", "2", "3", "4"], path=["1", "2", "3", "4"])
     table.loc[2, column] = None
-    with pytest.raises(InputError, match=f"1 test rows have no {column}"):
+    with pytest.raises(InputError, match=f"1 test row has no {column}"):
         measure(table)
 
 
@@ -92,12 +92,13 @@ def test_with_two_classes_the_positive_one_must_be_named_and_exist() -> None:
 def test_rows_that_are_no_probabilities_are_refused(wrong: tuple[float, float]) -> None:
     table = random_rows(4)
     table.loc[2, ["p_sick", "p_well"]] = wrong
-    with pytest.raises(InputError, match="1 test rows hold no probabilities, first that of unit image 002"):
+    with pytest.raises(InputError, match="1 test row holds no probabilities, first that of unit image 002"):
         measure(table)
 
 
 def test_probabilities_of_one_class_or_of_text_are_refused() -> None:
-    with pytest.raises(InputError, match="1 columns begin with p_"):
+    wanted = r"1 column begins with p_; the other class needs its own as well, with 1 - p_sick .* unit, label, p_sick\."
+    with pytest.raises(InputError, match=wanted):
         measure(random_rows(4).drop(columns="p_well"))
     with pytest.raises(InputError, match="'p_well' is not numeric"):
         measure(random_rows(4).astype({"p_well": str}))
@@ -142,7 +143,7 @@ def test_a_gap_in_the_group_column_is_no_patient() -> None:
 
 def test_rows_that_stand_twice_are_refused_without_paths_too() -> None:
     table = random_rows(4)
-    with pytest.raises(InputError, match="image 002 is there twice for arm 'model' and seed 0, as are 1 rows in all"):
+    with pytest.raises(InputError, match="image 002 is there twice for arm 'model' and seed 0 .1 such row in all"):
         measure(pd.concat([table, table[2:3].assign(p_sick=0.3, p_well=0.7)]))
     patients = random_rows(8).assign(unit=np.arange(8) // 4, label=np.where(np.arange(8) < 4, "sick", "well"))
     assert measure(patients, unit="patient")["num_units"] == 2
@@ -156,7 +157,7 @@ def test_rows_that_stand_twice_are_refused_without_paths_too() -> None:
         ([0, 1, "x", 0], "the fold 'x' is none"),
         ([0, 1, 0.5, 0], "the fold '0.5' is none"),
         ([0, 1, -2, 0], "the fold '-2' is none"),
-        ([0, 1, -1, 0], "1 test rows are of no fold and 3 of one"),
+        ([0, 1, -1, 0], "1 test row is of no fold and 3 of one"),
     ],
 )
 def test_folds_must_be_numbers_and_of_all_rows(fold: list[Any], sentence: str) -> None:
@@ -170,6 +171,35 @@ def test_a_unit_in_two_folds_of_one_seed_is_refused() -> None:
     with pytest.raises(InputError, match="unit 'p' are tested in several folds of one seed"):
         measure(table, unit="patient")
     assert list(aggregate_units(table[4:]).columns) == ["fold", "unit", "label", "p_sick", "p_well"]
+
+
+def test_a_group_in_two_folds_of_one_seed_is_refused() -> None:
+    table = random_rows(8, fold=[0, 0, 1, 1, 0, 0, 1, 1], group=["p", "q", "p", "r", "s", "t", "u", "r"])
+    with pytest.raises(
+        InputError, match=r"folds must keep groups whole, and 1 group is tested in several .* \(p\), so"
+    ):
+        measure(table)
+    with pytest.raises(InputError, match=r"2 groups are tested in several folds of one seed \(p, q\)"):
+        measure(table.assign(group=["p", "q", "p", "q", "s", "t", "u", "v"]))
+    by_seed = pd.concat([table.assign(seed=0, fold=0), table.assign(seed=1, fold=table["fold"])])
+    with pytest.raises(InputError, match="1 group is tested"):
+        measure(by_seed)
+
+
+def test_probabilities_that_were_rounded_are_told_how_close_to_be_and_what_to_do() -> None:
+    table = random_rows(4)
+    table.loc[1, ["p_sick", "p_well"]] = (0.52, 0.49)
+    with pytest.raises(InputError, match=r"to within 0\.001, and there sum to 1\.01; give more digits, or divide each"):
+        measure(table)
+    table.loc[1, ["p_sick", "p_well"]] = (0.521, 0.48)
+    assert measure(table)["num_units"] == 4
+
+
+def test_a_number_as_label_that_is_written_otherwise_than_its_column_is_explained() -> None:
+    table = random_rows(4).rename(columns={"p_sick": "p_1", "p_well": "p_0"})
+    table["label"] = ["0.0", "1", "0.0", "1"]
+    with pytest.raises(InputError, match=r"'0\.0' has no column 'p_0\.0'; labels are read as text, .* write '0' there"):
+        evaluate_predictions(table, positive="1", unit="image")
 
 
 def test_a_unit_may_be_in_another_fold_for_another_seed() -> None:

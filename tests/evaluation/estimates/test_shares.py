@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm, t
+from scipy.stats import binomtest, t
 
 from tlmed.evaluation.estimates.shares import SHARES_OF_TWO_CLASSES, count_shares, estimate_share
 from tlmed.evaluation.metrics import METRICS, Integers, Scored
@@ -62,9 +62,19 @@ def test_one_seed_with_groups_has_the_clustered_interval_of_the_units_that_count
     assert cell.method.startswith("clustered Wilson")
 
 
-def test_several_seeds_are_random_readers_with_wilsons_limits() -> None:
+@pytest.mark.parametrize(
+    ("out_of_fold", "method"),
+    [
+        (False, "Wilson over seeds and groups (Obuchowski-Rockette variance)"),
+        (True, "Wilson over repeats and groups (Obuchowski-Rockette variance), of out-of-fold decisions, approximate"),
+    ],
+)
+def test_several_seeds_and_repeats_of_folds_are_random_readers_with_wilsons_limits(
+    out_of_fold: bool, method: str
+) -> None:
     of_seeds, groups = _seeds(3)
-    cell = estimate_share("accuracy", of_seeds, groups, None)
+    cell = estimate_share("accuracy", of_seeds, groups, None, out_of_fold=out_of_fold)
+    assert cell.method == method
     right = np.stack([one.predicted == one.labels for one in of_seeds])
     shares = right.mean(axis=1)
     without = np.array([right[:, groups != group].mean(axis=1) for group in range(40)])
@@ -91,16 +101,29 @@ def test_seeds_that_are_right_throughout_count_as_one_trial_a_group() -> None:
     assert (cell.low, cell.high) == pytest.approx((30 / (30 + t.ppf(0.975, 29) ** 2), 1.0))
 
 
-def test_out_of_fold_decisions_are_averaged_by_group_over_repeats() -> None:
-    of_seeds, _ = _seeds(2)
-    cell = estimate_share("accuracy", of_seeds, np.arange(100), None, out_of_fold=True)
-    # A unit a group: Wilson's interval of the mean share, as if of 100 trials.
-    value = np.mean([(one.predicted == one.labels).mean() for one in of_seeds])
-    quantile = norm.ppf(0.975)
-    for limit in (cell.low, cell.high):
-        assert limit is not None
-        assert abs(value - limit) == pytest.approx(quantile * math.sqrt(limit * (1 - limit) / 100))
-    assert cell.method == "clustered Wilson of out-of-fold decisions, approximate"
+def test_one_repeat_of_folds_has_the_interval_of_its_decisions() -> None:
+    (scored,), groups = _seeds(1)
+    cell = estimate_share("accuracy", [scored], groups, None, out_of_fold=True)
+    expected = clustered_wilson_interval(scored.predicted == scored.labels, groups)
+    assert (cell.value, cell.low, cell.high) == pytest.approx((expected.value, expected.low, expected.high))
+    assert cell.method == "clustered Wilson, of out-of-fold decisions, approximate"
+
+
+def test_repeats_that_come_to_very_different_shares_have_a_wide_interval() -> None:
+    labels = np.arange(120) % 2
+    repeats = [_scored(labels, (labels == 0) | (np.arange(120) < most)) for most in (118, 12, 90)]
+    cell = estimate_share("sensitivity", repeats, np.arange(120), None, out_of_fold=True)
+    assert cell.value == pytest.approx((59 + 6 + 45) / 180)
+    assert cell.low is not None and cell.high is not None
+    assert cell.low < 0.1 < 0.98 < cell.high + 0.1
+
+
+def test_predictive_values_need_enough_groups_of_each_class() -> None:
+    (scored,), _ = _seeds(1, num_groups=100)
+    for name, has_limits in (("sensitivity", True), ("specificity", True), ("ppv", False), ("npv", False)):
+        cell = estimate_share(name, [scored], np.arange(100), "too few patients")
+        assert (cell.low is not None) is has_limits, name
+        assert (cell.too_few is None) is has_limits, name
 
 
 def test_a_share_of_nothing_or_of_few_groups_has_no_limits() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -13,10 +14,11 @@ from tlmed.evaluation.statistics.design import (
     TRAINING_VARIANCE,
     auroc_variance,
     detectable_difference,
+    detectable_difference_over_folds,
     too_few_groups,
 )
 from tlmed.evaluation.statistics.multi_reader import compare_readers
-from tlmed.evaluation.tests import compare_aurocs
+from tlmed.evaluation.tests import compare_aurocs, corrected_resampled_t_test
 
 _AUROC = 0.8
 
@@ -94,6 +96,72 @@ def test_the_multi_reader_test_finds_that_difference_four_times_in_five() -> Non
     shaped = covariance.reshape(2, num_seeds, 2, num_seeds)
     p_values = [compare_readers(one, shaped).p_value for one in estimates]
     assert 0.75 <= np.mean(np.array(p_values) < 0.05) <= 0.85
+
+
+@pytest.mark.parametrize(("num_folds", "num_repeats"), [(5, 1), (5, 3), (10, 2), (2, 3)])
+def test_over_folds_the_noncentral_t_has_the_power(num_folds: int, num_repeats: int) -> None:
+    difference = detectable_difference_over_folds(60, 80, num_folds=num_folds, num_repeats=num_repeats, correlation=0.7)
+    num_splits = num_folds * num_repeats
+    variance = 2 * (1 - 0.7) * auroc_variance(0.8, 60 / num_folds, 80 / num_folds)
+    shift = difference / math.sqrt((1 / num_splits + 1 / (num_folds - 1)) * variance)
+    power = nct.sf(t.ppf(0.975, num_splits - 1), num_splits - 1, shift)
+    assert power == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize(("num_groups", "num_folds", "num_repeats"), [(20, 5, 3), (60, 5, 3), (60, 3, 2), (60, 5, 1)])
+def test_nadeau_and_bengios_test_finds_that_difference_at_least_as_often(
+    num_groups: int, num_folds: int, num_repeats: int
+) -> None:
+    """Fixed scores, parted anew for each repeat; the arms' scores are correlated as 0.9."""
+    generator = np.random.default_rng(0)
+    is_positive = np.arange(2 * num_groups) < num_groups
+    # Of AUROCs of 0.8, by Monte Carlo on many units.
+    many = np.arange(4000) < 2000
+    pair = auroc_covariance(many, _scores(generator, many, np.array([_AUROC, _AUROC]), 0.9)).covariance
+    correlation = float(pair[0, 1] / math.sqrt(pair[0, 0] * pair[1, 1]))
+    difference = detectable_difference_over_folds(
+        num_groups, num_groups, num_folds=num_folds, num_repeats=num_repeats, correlation=correlation
+    )
+    aurocs = _AUROC + np.array([difference, -difference]) / 2
+    found = 0
+    for _ in range(200):
+        scores = _scores(generator, is_positive, aurocs, 0.9)
+        differences = []
+        for _ in range(num_repeats):
+            folds = np.concatenate([generator.permutation(num_groups) % num_folds for _ in range(2)])
+            for fold in range(num_folds):
+                inside = folds == fold
+                first, second = (
+                    np.greater.outer(one[inside & is_positive], one[inside & ~is_positive]).mean() for one in scores
+                )
+                differences.append(first - second)
+        test = corrected_resampled_t_test(differences, num_train=num_folds - 1, num_test=1)
+        assert test.low is not None
+        found += test.low > 0
+    assert found / 200 >= 0.75
+
+
+def test_too_few_folds_detect_nothing_and_wrong_ones_are_refused() -> None:
+    assert detectable_difference_over_folds(60, 60, num_folds=3) == math.inf
+    assert detectable_difference_over_folds(60, 60, num_folds=3, num_repeats=2) < 1
+    more = [detectable_difference_over_folds(60, 60, num_folds=5, num_repeats=number) for number in (1, 3, 10)]
+    assert more == sorted(more, reverse=True)
+    # Never less than one test set of all these groups would show.
+    assert more[-1] > detectable_difference(60, 60)
+    with pytest.raises(ValueError, match=r"0\.8 positives and 12 negatives"):
+        detectable_difference_over_folds(4, 60, num_folds=5)
+    with pytest.raises(ValueError, match="two folds and one repeat or more"):
+        detectable_difference_over_folds(60, 60, num_folds=1)
+    with pytest.raises(ValueError, match="the correlation of the arms"):
+        detectable_difference_over_folds(60, 60, num_folds=5, correlation=1.0)
+
+
+def test_every_ordinary_design_has_a_number() -> None:
+    for number, seeds, correlation, auroc in itertools.product(
+        (1, 10, 1000), (1, 2, 3, 30), (0.01, 0.5, CORRELATION_OF_SEEDS, 0.99), (0.5, 0.8, 0.99)
+    ):
+        found = detectable_difference(number, 2 * number, num_seeds=seeds, correlation=correlation, auroc=auroc)
+        assert math.isfinite(found) and found > 0
 
 
 def test_classes_with_few_groups_are_named() -> None:

@@ -9,6 +9,7 @@ from tlmed.evaluation.statistics.logistic_fit import (
     SMALLEST_PROBABILITY,
     fit_intercept,
     fit_slope_and_intercept,
+    is_bounded,
     log_odds,
 )
 
@@ -50,6 +51,16 @@ def test_the_intercept_alone_makes_the_mean_probability_the_share_of_positives()
     assert fit_intercept(np.array([1, 1, 1, 0], dtype=bool), np.zeros(4), np.ones((1, 4))) == pytest.approx(np.log(3))
 
 
+def test_the_intercept_of_log_odds_that_are_all_far_from_0_is_found() -> None:
+    # Little curvature anywhere but near the solution: 1 of 20 is positive where half are called ill for certain.
+    x = np.tile([-17.3, 17.3], 10)
+    is_positive = np.arange(20) == 0
+    weights = np.stack([np.ones(20), np.where(is_positive, 0.5, 3.0)])
+    intercepts = fit_intercept(is_positive, x, weights)
+    for row, intercept in zip(weights, intercepts, strict=True):
+        assert np.average(expit(x + intercept), weights=row) == pytest.approx(np.average(is_positive, weights=row))
+
+
 @pytest.mark.parametrize(
     "x",
     [[-2.0, -1.0, 1.0, 2.0], [2.0, 1.0, -1.0, -2.0], [-1.0, 0.0, 0.0, 1.0], [0.5, 0.5, 0.5, 0.5]],
@@ -85,4 +96,5 @@ def test_log_odds_are_finite_and_the_same_for_either_class() -> None:
     values = log_odds(probabilities)
     assert values == pytest.approx(-log_odds(1 - probabilities))
     assert values[2] == pytest.approx(np.log(0.25))
+    assert is_bounded(probabilities).tolist() == [True, True, False, False, True]
     assert values[0] == values[1] == pytest.approx(np.log(SMALLEST_PROBABILITY), abs=1e-6)

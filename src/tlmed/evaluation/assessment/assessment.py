@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from tlmed.errors import InputError
-from tlmed.evaluation.assessment.case_data import Cases
+from tlmed.evaluation.assessment.case_data import Cases, counted
 from tlmed.evaluation.assessment.exclusions import count_exclusions, shares_with_exclusions_as_wrong
 from tlmed.evaluation.assessment.local_recalibration import recalibrate_locally, two_classes
+from tlmed.evaluation.assessment.net_benefit import measure_net_benefit
 from tlmed.evaluation.assessment.subgroups import measure_subgroups
 from tlmed.evaluation.assessment.threshold_choice import (
     AppliedThreshold,
@@ -53,6 +54,9 @@ class Question:
         delivered: thresholds that belong to the classifier, each with where it comes from; the first one leads.
         subgroups: columns.
         recalibrate: fit to local cases on half of the groups, report on the other.
+
+    Raises:
+        InputError: a prevalence outside (0, 1).
     """
 
     positive: tuple[str, ...] = ()
@@ -64,6 +68,13 @@ class Question:
     subgroups: tuple[str, ...] = ()
     recalibrate: bool = False
 
+    def __post_init__(self) -> None:
+        if self.prevalence is not None and not 0 < self.prevalence < 1:
+            raise InputError(
+                f"--prevalence: {self.prevalence:g} must lie between 0 and 1: it is the share of disease where the "
+                "classifier is to be used, such as 0.05 for 5 %."
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
@@ -71,7 +82,8 @@ class Assessment:
 
     Attributes:
         metrics: content of `metrics.json`: that of `evaluate_predictions` with figures at the threshold, and `notes`,
-            `threshold`, `operating_points`, `excluded`, `if_excluded_were_wrong`, `subgroups`, `recalibration`.
+            `threshold`, `operating_points`, `decision_curve`, `excluded`, `if_excluded_were_wrong`, `subgroups`,
+            `recalibration`.
         units: a row a test unit and seed: unit, group, label, seed, fold, `p_` columns; with a positive class also
             is_positive, score, called.
         classes: in the order of their columns.
@@ -114,6 +126,7 @@ def assess(cases: Cases, question: Question) -> Assessment:
         "excluded": count_exclusions(cases.left_out),
         "threshold": None,
         "operating_points": [],
+        "decision_curve": None,
         "if_excluded_were_wrong": None,
         "subgroups": None,
         "recalibration": None,
@@ -149,7 +162,7 @@ def _notes(cases: Cases) -> list[str]:
     notes = [] if cases.groups_known else [_IMAGE_LEVEL]
     notes += [_OUT_OF_FOLD] if cases.has_folds else []
     if cases.num_trained_on:
-        notes.append(f"{cases.num_trained_on} rows of the split 'train' were left out: they trained the model.")
+        notes.append(f"Left out: {counted(cases.num_trained_on, 'row')} of the split 'train', which trained the model.")
     return notes
 
 
@@ -213,6 +226,7 @@ def _add_details(metrics: dict[str, Any], units: pd.DataFrame, cases: Cases, que
         cases.left_out,
         sorted(set(once["label"][once["is_positive"]])),
     )
+    metrics["decision_curve"] = measure_net_benefit(units, question.sampling, question.prevalence)
     if question.subgroups:
         metrics["subgroups"] = measure_subgroups(units, question.subgroups)
     if question.recalibrate:

@@ -12,6 +12,7 @@ from tlmed.errors import InputError, did_you_mean, name_some
 from tlmed.evaluation.assessment.exclusions import NOT_PREDICTED, part_measurable
 
 IMAGE = "image"
+_PROBABILITY = "p_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,8 @@ def gather_cases(
     Raises:
         InputError: a column, arm or seed that is not there; rows without their case; contradicting labels.
     """
+    _check_probabilities(predictions)
+    there = [str(name) for name in dict.fromkeys([*predictions, *(() if data is None else data)])]
     table = _one_classifier(predictions, arm, seed)
     num_rows = len(table)
     table, num_trained_on = _without_training_rows(table)
@@ -80,18 +83,43 @@ def gather_cases(
             table, num_trained_on = _without_training_rows(table)
     if table.empty:
         raise InputError(
-            f"predictions: all {num_rows} rows are of the split 'train'; a model is not measured on those."
+            f"predictions: every row ({num_rows}) is of the split 'train'; a model is not measured on those."
         )
-    table, unit_name = _with_units(table, unit)
+    table, unit_name = _with_units(table, unit, there)
     for name in (*columns, "label"):
         if name not in table:
-            raise InputError(f"no column {name!r} in the tables.{did_you_mean(name, map(str, table))}")
-    table, groups_known = _with_groups(table, group)
+            raise InputError(f"no column {name!r}; {_listed(there)}.")
+    table, groups_known = _with_groups(table, group, there)
     kept, left_out = part_measurable(table, indeterminate)
     if kept.empty:
         raise InputError("predictions: no row has both a label and probabilities, so there is nothing to measure.")
     everything = pd.concat([left_out, not_predicted], ignore_index=True)
     return Cases(kept, everything, unit_name, groups_known, num_trained_on)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return such as "1 row" or "2 rows"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _check_probabilities(predictions: pd.DataFrame) -> None:
+    """Said here, with the columns that the file has: later on there are others."""
+    names = [str(name) for name in predictions if str(name).startswith(_PROBABILITY)]
+    there = _listed([str(name) for name in predictions])
+    if not names:
+        raise InputError(
+            f"predictions: the columns p_CLASS are missing, one for each class with its probability, such as p_ill and "
+            f"p_well; {there}."
+        )
+    if len(names) == 1:
+        raise InputError(
+            f"predictions: {names[0]} is the only column p_CLASS, and every class needs one; of two classes the other "
+            f"one's is 1 - {names[0]}; {there}."
+        )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return f"the columns are {', '.join(columns)}"
 
 
 def _one_classifier(predictions: pd.DataFrame, arm: str | None, seed: int | None) -> pd.DataFrame:
@@ -130,7 +158,7 @@ def _join(
     unmatched = table.loc[~table[ours].isin(data[theirs]), ours].unique()
     if len(unmatched):
         raise InputError(
-            f"{len(unmatched)} {ours}s of the predictions are not in the column {theirs!r} of DATA "
+            f"the column {theirs!r} of DATA lacks {counted(len(unmatched), ours)} of the predictions "
             f"({name_some(unmatched)}); add those cases there, or leave their predictions out."
         )
     by_default = next((name for name in GROUP_COLUMNS if name in table or name in data), None)
@@ -175,38 +203,38 @@ def _check_same_labels(table: pd.DataFrame, cases: pd.DataFrame, key: str) -> No
     if wrong.any():
         first = wrong.index[wrong][0]
         raise InputError(
-            f"{int(wrong.sum())} rows have another label in DATA, first {table[key][first]} "
+            f"labels that are others in DATA: {counted(int(wrong.sum()), 'row')}, first {table[key][first]} "
             f"({table['label'][first]!r} in the predictions, {theirs[first]!r} in DATA); correct one of them."
         )
 
 
-def _with_units(table: pd.DataFrame, unit: str | None) -> tuple[pd.DataFrame, str]:
+def _with_units(table: pd.DataFrame, unit: str | None, there: Sequence[str]) -> tuple[pd.DataFrame, str]:
     if unit not in (None, IMAGE):
         if unit not in table:
-            raise InputError(f"--unit: no column {unit!r}.{did_you_mean(str(unit), [IMAGE, *map(str, table)])}")
+            raise InputError(f"--unit: no column {unit!r}; {_listed(there)}; or write {IMAGE}.")
         missing = table[unit].isna()
         if missing.any():
-            raise InputError(f"--unit: {int(missing.sum())} rows have no {unit}; fill the column.")
+            raise InputError(f"--unit: {counted(int(missing.sum()), 'row')} without {unit}; fill the column.")
         return table.assign(unit=table[unit]), str(unit)
     if "path" in table and (unit == IMAGE or "unit" not in table):
         return table.assign(unit=table["path"]), IMAGE
     if "unit" not in table:
-        raise InputError(f"predictions: no column 'unit' or 'path'; the columns are {', '.join(map(str, table))}.")
+        raise InputError(f"predictions: no column 'unit' or 'path'; {_listed(there)}.")
     is_image = unit == IMAGE or ("path" in table and table["unit"].equals(table["path"]))
     return table, IMAGE if is_image else "unit"
 
 
-def _with_groups(table: pd.DataFrame, group: str | None) -> tuple[pd.DataFrame, bool]:
+def _with_groups(table: pd.DataFrame, group: str | None, there: Sequence[str]) -> tuple[pd.DataFrame, bool]:
     """Fill in `group`, and say whether it is known."""
     if group is not None and group not in table:
-        raise InputError(f"--group: no column {group!r}.{did_you_mean(group, map(str, table))}")
+        raise InputError(f"--group: no column {group!r}; {_listed(there)}.")
     column = group or next((name for name in GROUP_COLUMNS if name in table), None)
     if column is None:
         return table.assign(group=table["unit"]), False
     missing = table[column].isna()
     if missing.any():
         raise InputError(
-            f"the column {column!r} has gaps: {int(missing.sum())} rows, first that of unit "
+            f"the column {column!r} has gaps: {counted(int(missing.sum()), 'row')}, first that of unit "
             f"{table['unit'][missing].iloc[0]}; every unit needs its group."
         )
     # A run on data without groups writes the path in their place.

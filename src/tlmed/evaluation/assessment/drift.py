@@ -27,6 +27,7 @@ _HEADER_NUMBERS, _HEADER_NAMES = ("width", "height", "ratio"), ("format", "mode"
 _IMAGES_AT_ONCE = 64
 _LARGE_DIFFERENCE, _LARGE_SHARE_OUTSIDE, _LARGE_SHIFT_OF_SHARES, _TOLD_APART = 0.5, 0.2, 0.2, 0.6
 _NUM_TREES = 200
+_LEAN = "held-out scores lean below 0.5 where there is nothing to learn"
 
 
 def intensity_statistics(pixels: NDArray[np.uint8]) -> pd.DataFrame:
@@ -106,8 +107,8 @@ def compare_input(summary: Mapping[str, Any], features: pd.DataFrame, groups: Ar
         of the standard deviation (None where neither varies), and the share of local images outside the central 98 %
         of training (2 % are to be expected); `shares` {NAME: {training, local, shifted}}: what share would have to
         change; `told_apart`: how well a random forest that learned on half of the groups tells local from training
-        images in the other half, an AUROC with its interval, 0.5 being not at all; `warnings`: a sentence on each
-        difference that is large and more than chance.
+        images in the other half, an AUROC with its interval, 0.5 being not at all, and below it no interval but
+        `no_interval`: why; `warnings`: a sentence on each difference that is large and more than chance.
 
     Source: standardised difference, Austin, Stat Med 2009;28:3083; classifier two-sample test, Lopez-Paz & Oquab,
     ICLR 2017.
@@ -197,6 +198,9 @@ def _told_apart(sample: Mapping[str, Any], features: pd.DataFrame, groups: Integ
     ).fit(values[learns], is_local[learns])
     scores = forest.predict_proba(values[~learns])[:, 1]
     found = auroc_interval(is_local[~learns], scores, owners[~learns])
+    if found.value is not None and found.value < 0.5:
+        # What a side has less of in the half to learn from it has more of in the other: limits would exclude 0.5.
+        return {"auroc": {"value": found.value, "low": None, "high": None, "no_interval": _LEAN}}
     return {"auroc": {"value": found.value, "low": found.low, "high": found.high}}
 
 
@@ -236,7 +240,7 @@ def _warnings(
                 f"{name}: {_in_words(one_share['local'])} here, {_in_words(one_share['training'])} in training."
             )
     found = told_apart["auroc"]
-    if found is not None and found["low"] > _TOLD_APART:
+    if found is not None and found["low"] is not None and found["low"] > _TOLD_APART:
         sentences.append(
             f"Local and training images can be told apart (AUROC {found['value']:.2f}, {found['low']:.2f} to "
             f"{found['high']:.2f}; 0.5 is not at all): the model meets images unlike those it learned on."

@@ -6,10 +6,12 @@ it is (STARD 2015, items 15, 16 and 19: Bossuyt et al., BMJ 2015;351:h5527).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
+
+from tlmed.errors import InputError
 
 UNREADABLE = "unreadable image"
 NOT_PREDICTED = "no prediction"
@@ -17,6 +19,14 @@ EMPTY_PREDICTION = "empty prediction"
 INDETERMINATE = "indeterminate label"
 UNLABELLED = "no label"
 _UNKNOWN_CLASS = "(unknown)"
+
+
+def check_indeterminate(indeterminate: Iterable[str], labels: Iterable[str | None]) -> None:
+    """Raise InputError where a label that is to mean that the truth is not known is no label of these rows."""
+    known = sorted({str(label) for label in labels if label is not None})
+    for name in indeterminate:
+        if name not in known:
+            raise InputError(f"--indeterminate: no row has the label {name!r}; the labels are {', '.join(known)}.")
 
 
 def part_measurable(table: pd.DataFrame, indeterminate: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from tlmed.errors import InputError
+from tlmed.errors import InputError, name_some
 from tlmed.evaluation.decisions.thresholds import Aim, aim, assure
 from tlmed.evaluation.statistics.array_checks import Booleans
 
@@ -93,7 +93,8 @@ def chosen_threshold(test: pd.DataFrame, val: pd.DataFrame, target: Target) -> A
         target: to be reached.
 
     Raises:
-        InputError: there are only test rows, a target that cannot be reached, or too few units to assure it.
+        InputError: there are only test rows, groups that are in val and test, a target that cannot be reached, or too
+            few units to assure it.
     """
     name = f"--{target.kind} {target.of}={target.value:g}"
     has_folds = bool((test["fold"] >= 0).any())
@@ -106,10 +107,23 @@ def chosen_threshold(test: pd.DataFrame, val: pd.DataFrame, target: Target) -> A
             raise InputError(
                 f"{name}: there are no val rows of seed {seed}; a threshold is chosen on the same model's val rows."
             )
+        if not has_folds:
+            _check_apart(rows, test[test["seed"] == seed], name)
         by_model[seed, fold] = _choose(rows, target, name)
     where = "for each fold on the out-of-fold scores of the others" if has_folds else "on val rows"
     reach = "assure" if target.kind == "assure" else "reach"
     return AppliedThreshold(by_model, f"Chosen {where}, to {reach} a {target.of} of {target.value:g} there.")
+
+
+def _check_apart(val: pd.DataFrame, test: pd.DataFrame, name: str) -> None:
+    """Groups that span folds are refused where the figures are computed."""
+    both = sorted({*map(str, val["group"])} & {*map(str, test["group"])})
+    if both:
+        raise InputError(
+            f"{name}: groups with rows in val and in test: {name_some(both)} ({len(both)} in all); a threshold chosen "
+            "on a patient's images suits the others of that patient, so test would flatter it. Move each group to one "
+            "split, or take those groups out of val."
+        )
 
 
 def parse_target(kind: Literal["aim", "assure"], text: str) -> Target:

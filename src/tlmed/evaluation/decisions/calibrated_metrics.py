@@ -8,7 +8,7 @@ scores did train on the fold, as in every cross-fitting that does not train fold
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -178,7 +178,8 @@ def _calibration_metrics(
     rule, groups = seeds[0].any_rule, seeds[0].groups
     others = [name for name in rule.classes if name not in rule.positive]
     of_two = (" or ".join(others), " or ".join(rule.positive))
-    conditions = Conditions(of_two if rule.positive else rule.classes, sampling, prevalence)
+    # What is measured here has been shifted, where a prevalence is stated.
+    conditions = Conditions(of_two if rule.positive else rule.classes, sampling, prevalence, are_shifted=True)
     parts = [Part(f"seed {applied.seed}", _scored(applied, prevalence)) for applied in seeds]
     too_few = too_few_groups(parts[0].scored, groups, conditions.classes)
     remark = _ACROSS_FOLDS if seeds[0].is_cross_fitted else ""
@@ -186,13 +187,7 @@ def _calibration_metrics(
     if rule.positive:
         cells |= _slope_and_intercepts([part.scored for part in parts], groups, prevalence, too_few, remark)
     cells |= estimate_composites({"brier": conditions.metrics["brier"]}, parts, groups, too_few, remark=remark)
-    told = {name: conditions.completed(name, cell, parts) for name, cell in cells.items()}
-    # These are figures of shifted probabilities, as what stands beside uncalibrated ones could not say.
-    shifted = f"at a prevalence of {prevalence:g}, probabilities shifted to it" if prevalence is not None else None
-    return {
-        name: (replace(cell, note=shifted) if conditions.is_reweighted(name) else cell).as_json()
-        for name, cell in told.items()
-    }
+    return {name: conditions.completed(name, cell, parts).as_json() for name, cell in cells.items()}
 
 
 def _slope_and_intercepts(

@@ -10,10 +10,11 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import t
 
+from tlmed.evaluation.calibration import CALIBRATION_METRICS
 from tlmed.evaluation.intervals import Estimate
 from tlmed.evaluation.metrics import Floats, Integers, Scored
 from tlmed.evaluation.statistics.array_checks import sum_by_group
-from tlmed.evaluation.statistics.logistic_fit import fit_intercept, fit_slope_and_intercept, log_odds
+from tlmed.evaluation.statistics.logistic_fit import fit_intercept, fit_slope_and_intercept, is_bounded, log_odds
 from tlmed.evaluation.statistics.multi_reader import variance_over_readers
 from tlmed.evaluation.statistics.one_class import positive_class
 
@@ -45,13 +46,15 @@ def linearise_calibration(scored: Scored, groups: Integers, weights: Floats) -> 
     Source: Liang & Zeger, Biometrika 1986;73:13, with independence as the working correlation.
     """
     is_positive, probabilities = positive_class(scored, "calibration")
+    num_groups = int(groups.max()) + 1
+    missing = np.full((2, num_groups), np.nan)
+    if is_bounded(probabilities).all():
+        return {name: Linearised(np.nan, missing[0]) for name in CALIBRATION_METRICS}
     offered = log_odds(probabilities)
     slopes, intercepts = fit_slope_and_intercept(is_positive, offered, weights[None, :])
     (in_the_large,) = fit_intercept(is_positive, offered, weights[None, :])
     ones = np.ones((len(offered), 1))
     both = np.concatenate([ones, offered[:, None]], axis=1)
-    num_groups = int(groups.max()) + 1
-    missing = np.full((2, num_groups), np.nan)
     of_both = missing
     if not np.isnan(slopes[0]):
         fitted = expit(intercepts[0] + slopes[0] * offered)

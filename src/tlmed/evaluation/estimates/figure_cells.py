@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,9 +11,17 @@ import numpy as np
 from tlmed.evaluation.calibration import CALIBRATION_METRICS
 from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS, num_groups_holding
 from tlmed.evaluation.metrics import METRICS, METRICS_OF_SEVERAL_CLASSES, Floats, Integers, Metric, Scored
+from tlmed.evaluation.statistics.logistic_fit import is_bounded
 from tlmed.evaluation.statistics.prevalence import Sampling, at_prevalence, depends_on_prevalence, prevalence_note
 
 _OF_PROBABILITIES = ("brier", *CALIBRATION_METRICS)
+# What the name alone does not say of several classes.
+_MACRO_NOTES = {
+    "auroc": "one-vs-rest, macro",
+    "auprc": "one-vs-rest, macro",
+    **dict.fromkeys(("sensitivity", "specificity", "ppv", "npv", "f1"), "macro over classes"),
+}
+_CHANCE_BY_DEFINITION = "0.5 by definition: all units have the same score"
 NO_VARIATION = "the cases do not show how the value varies: it is the same without each of them"
 
 
@@ -78,11 +86,13 @@ class Conditions:
         classes: names of the K classes.
         sampling: how the cases came together.
         prevalence: stated, of disease where the model is to be used.
+        are_shifted: whether the probabilities that are measured were shifted to that prevalence.
     """
 
     classes: tuple[str, ...]
     sampling: Sampling
     prevalence: float | None
+    are_shifted: bool = False
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -101,15 +111,9 @@ class Conditions:
 
     def completed(self, name: str, cell: Cell, parts: Sequence[Part]) -> Cell:
         """Return the cell with what must stand beside it, and with the reason where it has no value."""
-        reweighted = self.is_reweighted(name)
-        note = prevalence_note(name, self.sampling, reweighted=reweighted, num_classes=len(self.classes))
-        if reweighted:
-            note = f"at a prevalence of {self.prevalence:g}"
-            # For use there probabilities are shifted first (`prevalence_shift.py`); these were not.
-            note += ", probabilities not shifted to it" if name in _OF_PROBABILITIES else ""
-        if name == "quadratic_weighted_kappa":
-            ordered = f"only where the classes have an order, and it is {' < '.join(self.classes)}"
-            note = ordered if note is None else f"{ordered}; {note}"
+        note = "; ".join(self._notes(name, parts)) or None
+        if name == "auroc" and all(is_constant(part.scored) for part in parts):
+            return Cell(cell.value, no_interval=_CHANCE_BY_DEFINITION, note=note)
         if cell.value is not None:
             return replace(cell, note=note)
         metric = self.metrics[name]
@@ -117,10 +121,32 @@ class Conditions:
         where = f" in {part.where}" if len(parts) > 1 else ""
         return Cell(None, undefined=why_undefined(name, part.scored, self.classes) + where, note=note)
 
+    def _notes(self, name: str, parts: Sequence[Part]) -> Iterator[str]:
+        several = len(self.classes) > 2
+        if several and name in _MACRO_NOTES:
+            yield _MACRO_NOTES[name]
+        if name == "quadratic_weighted_kappa":
+            yield f"only where the classes have an order, and it is {' < '.join(self.classes)}"
+        reweighted = self.is_reweighted(name)
+        if reweighted:
+            # For use there probabilities are shifted first (`prevalence_shift.py`).
+            shifted = f", probabilities {'' if self.are_shifted else 'not '}shifted to it"
+            yield f"at a prevalence of {self.prevalence:g}" + (shifted if name in _OF_PROBABILITIES else "")
+        of_this_set = prevalence_note(name, self.sampling, reweighted=reweighted, num_classes=len(self.classes))
+        if of_this_set is not None:
+            yield of_this_set
+        if name in CALIBRATION_METRICS:
+            yield from _bounded_note(parts)
+
     def _reweighted(self, name: str, metric: Metric) -> Metric:
         if self.prevalence is None or not self.is_reweighted(name):
             return metric
         return at_prevalence(metric, self.prevalence)
+
+
+def is_constant(scored: Scored) -> bool:
+    """Return whether all units have the same probabilities, so that none ranks above another."""
+    return bool(np.ptp(scored.probabilities, axis=0).max() == 0)
 
 
 def value_of(metric: Metric, scored: Scored) -> float:
@@ -161,9 +187,23 @@ def why_undefined(name: str, scored: Scored, classes: Sequence[str]) -> str:
         never = [classes[index] for index in scored.measured_classes if index not in called]
         return f"nothing was called {never[0]!r}"
     if name.startswith("calibration"):
-        constant = np.ptp(scored.probabilities, axis=0).max() == 0
-        return "all probabilities are the same" if constant else "the probabilities part the classes perfectly"
+        if is_bounded(scored.probabilities[:, 0]).all():
+            return "all probabilities are 0 or 1"
+        return (
+            "all probabilities are the same" if is_constant(scored) else "the probabilities part the classes perfectly"
+        )
     return "it does not exist for these units"
+
+
+def _bounded_note(parts: Sequence[Part]) -> list[str]:
+    """What is done to probabilities of 0 and 1 before log-odds are taken; nothing where none has others."""
+    are_bounded = [is_bounded(part.scored.probabilities[:, 0]) for part in parts]
+    number = sum(int(of_part.sum()) for of_part in are_bounded)
+    if number == 0 or any(of_part.all() for of_part in are_bounded):
+        return []
+    return [
+        f"{number} unit{'s' if number > 1 else ''} at 0 or 1 {'are' if number > 1 else 'is'} taken as 2^-25 from it"
+    ]
 
 
 def _is_few(num_groups: int) -> bool:

@@ -108,7 +108,13 @@ def estimate_calibration_error(parts: Sequence[Part], groups: Sequence[Integers]
 
 
 def estimate_composites(
-    metrics: dict[str, Metric], parts: Sequence[Part], groups: Integers, too_few: str | None, *, remark: str = ""
+    metrics: dict[str, Metric],
+    parts: Sequence[Part],
+    groups: Integers,
+    too_few: str | None,
+    *,
+    remark: str = "",
+    level: float = 0.95,
 ) -> dict[str, Cell]:
     """Return figures that are no simple shares, with the intervals of `composite_interval`.
 
@@ -118,6 +124,7 @@ def estimate_composites(
         groups: (N,) the group of each unit.
         too_few: the sentence where groups are too few for any interval.
         remark: to be added to the method.
+        level: of confidence.
     """
     of_seeds = [part.scored for part in parts]
     values = {name: values_of(metric, parts) for name, metric in metrics.items()}
@@ -134,7 +141,7 @@ def estimate_composites(
     cells = {}
     for name, by_seed in resampled.items():
         bounds = bounds_of_composite(name, num_classes)
-        estimate = composite_interval(values[name], by_seed, bounds=bounds, num_groups=num_groups)
+        estimate = composite_interval(values[name], by_seed, bounds=bounds, num_groups=num_groups, level=level)
         reason = _OFTEN_UNDEFINED if np.isnan(by_seed).any() else NO_VARIATION
         cells[name] = _cell(estimate, f"logit, bootstrap by group{seeds}{remark}", None, reason)
     return cells

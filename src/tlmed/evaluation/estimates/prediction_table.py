@@ -53,11 +53,15 @@ def read_test_rows(predictions: pd.DataFrame, positive: str | Sequence[str] | No
         InputError: the table is malformed, or `positive` is missing or no class.
     """
     rows = _test_rows(predictions)
+    classes = _named_classes(rows)
     rows = _with_defaults(rows)
     _check_filled(rows)
     _check_no_row_twice(rows, unit)
     rows = rows.assign(fold=_checked_folds(rows), label=rows["label"].astype(str))
-    classes = _checked_classes(rows)
+    if "group" in predictions:
+        _check_groups_are_whole(rows)
+    _check_probabilities(rows, classes)
+    _check_labels(rows, classes)
     if positive is None or isinstance(positive, str):
         chosen = _checked_positive(positive, classes)
         return TestedRows(rows, classes, None if chosen is None else classes.index(chosen), chosen)
@@ -81,9 +85,10 @@ def aggregate_units(predictions: pd.DataFrame) -> pd.DataFrame:
         if (num_values > 1).any():
             first = num_values.index[num_values > 1][0]
             values = sorted(map(str, predictions.loc[predictions["unit"] == first, name].unique()))
+            number = _count((num_values > 1).sum(), "such unit", "such units")
             raise InputError(
-                f"predictions: unit {str(first)!r} has {len(values)} {name}s ({', '.join(values)}), as have "
-                f"{(num_values > 1).sum()} units in all; correct the {name} column, or take a smaller unit."
+                f"predictions: unit {str(first)!r} has {len(values)} {name}s ({', '.join(values)}; {number} in all); "
+                f"correct the {name} column, or take a smaller unit."
             )
     how = dict.fromkeys(constant, "first")
     how |= {name: "mean" for name in map(str, predictions) if name.startswith(PROBABILITY)}
@@ -136,7 +141,8 @@ def _check_filled(rows: pd.DataFrame) -> None:
             first = f", first that of unit {rows['unit'][missing].iloc[0]}" if name != "unit" else ""
             hint = "; name the patient of each, or leave the whole column out" if name == "group" else ""
             raise InputError(
-                f"predictions: {missing.sum()} test rows have no {name}{first}; fill the column {name!r}{hint}."
+                f"predictions: {_count(int(missing.sum()), 'test row has', 'test rows have')} no {name}{first}; fill the "
+                f"column {name!r}{hint}."
             )
 
 
@@ -149,8 +155,8 @@ def _check_no_row_twice(rows: pd.DataFrame, unit: str) -> None:
         row = rows[twice].iloc[0]
         way = "" if columns == of_one else ", or a column `path` that tells its images apart"
         raise InputError(
-            f"predictions: {row[of_one[-1]]} is there twice for arm {str(row['arm'])!r} and seed {row['seed']}, as are "
-            f"{twice.sum()} rows in all; keep one row an image, arm and seed{way}."
+            f"predictions: {row[of_one[-1]]} is there twice for arm {str(row['arm'])!r} and seed {row['seed']} "
+            f"({_count(twice.sum(), 'such row', 'such rows')} in all); keep one row an image, arm and seed{way}."
         )
 
 
@@ -164,39 +170,85 @@ def _checked_folds(rows: pd.DataFrame) -> pd.Series:
         )
     if (numbers == NO_FOLD).any() and (numbers != NO_FOLD).any():
         raise InputError(
-            f"predictions: {(numbers == NO_FOLD).sum()} test rows are of no fold and {(numbers != NO_FOLD).sum()} of "
-            "one; a fixed test set and folds are measured apart, so keep one of the two."
+            f"predictions: {_count((numbers == NO_FOLD).sum(), 'test row is', 'test rows are')} of no fold and "
+            f"{(numbers != NO_FOLD).sum()} of one; a fixed test set and folds are measured apart, so keep either."
         )
     return numbers.astype(np.int64)
 
 
-def _checked_classes(rows: pd.DataFrame) -> tuple[str, ...]:
-    """Return the classes in the order of their columns, having checked probabilities and labels."""
-    columns = [name for name in map(str, rows) if name.startswith(PROBABILITY)]
-    classes = tuple(name.removeprefix(PROBABILITY) for name in columns)
-    if len(classes) < 2:
+def _check_groups_are_whole(rows: pd.DataFrame) -> None:
+    """A group in two folds was trained on when it was tested."""
+    num_folds = rows.groupby(["arm", "seed", "group"], sort=False)["fold"].nunique()
+    parted = list(dict.fromkeys(num_folds.index.get_level_values("group")[num_folds > 1]))
+    if parted:
         raise InputError(
-            f"predictions: {len(classes)} columns begin with p_; give one, p_CLASS, for each class. There are: "
+            f"predictions: folds must keep groups whole, and {_count(len(parted), 'group is', 'groups are')} tested in "
+            f"several folds of one seed ({name_some(parted)}), so that a model was tested on what it was trained on; "
+            "draw the folds by group and predict anew."
+        )
+
+
+def _named_classes(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return the classes in the order of their columns."""
+    columns = [name for name in map(str, rows) if name.startswith(PROBABILITY)]
+    if len(columns) < 2:
+        wanted = "give one, p_CLASS, for each class"
+        if columns:
+            wanted = f"the other class needs its own as well, with 1 - {columns[0]} where there are two"
+        raise InputError(
+            f"predictions: {_count(len(columns), 'column begins', 'columns begin')} with p_; {wanted}. There are: "
             f"{', '.join(map(str, rows))}."
         )
+    return tuple(name.removeprefix(PROBABILITY) for name in columns)
+
+
+def _check_probabilities(rows: pd.DataFrame, classes: Sequence[str]) -> None:
+    columns = [PROBABILITY + name for name in classes]
     wrong = [name for name in columns if not pd.api.types.is_numeric_dtype(rows[name])]
     if wrong:
         raise InputError(f"predictions: the column {wrong[0]!r} is not numeric; give probabilities from 0 to 1.")
     values = rows[columns].to_numpy(dtype=np.float64)
-    sound = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) <= _SUM_TOLERANCE)
-    if not sound.all():
-        first = ", ".join(f"{value:.4g}" for value in values[~sound][0])
-        unit = rows["unit"].to_numpy()[~sound][0]
-        raise InputError(
-            f"predictions: {(~sound).sum()} test rows hold no probabilities, first that of unit {unit} ({first}); the "
-            "p_ columns must be from 0 to 1 and sum to 1 in each row."
+    sums = values.sum(axis=1)
+    is_close = np.abs(sums - 1) <= _SUM_TOLERANCE * (1 + 1e-9)
+    sound = (values >= 0).all(axis=1) & is_close
+    if sound.all():
+        return
+    first = ", ".join(f"{value:.4g}" for value in values[~sound][0])
+    what = (
+        f"{_count((~sound).sum(), 'test row holds', 'test rows hold')} no probabilities, first that of unit "
+        f"{rows['unit'].to_numpy()[~sound][0]} ({first})"
+    )
+    way = "the p_ columns must be from 0 to 1 and sum to 1 in each row"
+    if ((values >= 0) & (values <= 1)).all():
+        way = (
+            f"the p_ columns must sum to 1 in each row, to within {_SUM_TOLERANCE:g}, and there sum to "
+            f"{sums[~sound][0]:.4g}; give more digits, or divide each by the sum of its row"
         )
+    raise InputError(f"predictions: {what}; {way}.")
+
+
+def _check_labels(rows: pd.DataFrame, classes: Sequence[str]) -> None:
     unknown = sorted(set(rows["label"]) - set(classes))
-    if unknown:
-        hint = did_you_mean(unknown[0], classes)
-        column = PROBABILITY + unknown[0]
-        raise InputError(f"predictions: the label {unknown[0]!r} has no column {column!r}; add it.{hint}")
-    return classes
+    if not unknown:
+        return
+    label = unknown[0]
+    number = _as_number(label)
+    alike = next((name for name in classes if number is not None and _as_number(name) == number), None)
+    way = f"add it.{did_you_mean(label, classes)}"
+    if alike is not None:
+        way = f"labels are read as text, so that it is not the class {alike!r}; write {alike!r} there."
+    raise InputError(f"predictions: the label {label!r} has no column {PROBABILITY + label!r}; {way}")
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _checked_positive(positive: str | None, classes: Sequence[str]) -> str | None:

@@ -18,6 +18,8 @@ from tlmed.evaluation.statistics.proportions import clustered_wilson_limits, eff
 
 SHARES_OF_TWO_CLASSES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 SHARES_OF_SEVERAL_CLASSES = ("accuracy",)
+OF_POOLED_DECISIONS = ", of out-of-fold decisions, approximate"
+_OF_ONE_CLASS = ("sensitivity", "specificity")
 # By simulation (benchmarks/coverage.py): with several units a group, 95 % intervals of sensitivity hold the truth in 92
 # to 98 % from here on; with 10 groups in up to 98.4 %, wider than need be.
 MIN_GROUPS_OF_SEVERAL_UNITS = 20
@@ -65,16 +67,16 @@ def estimate_share(
 ) -> Cell:
     """Return a share, averaged over seeds, and its interval.
 
-    One seed: Wilson's interval, by group. Several seeds that scored the same fixed test set: Wilson's on the effective
-    number of trials that the variance over seeds and groups comes to. Out of fold: Wilson's on the mean over repeats of
-    each group's counts; approximate, for the models of the folds share training data.
+    One seed, or one repeat of folds, whose decisions are pooled: Wilson's interval, by group. Several: Wilson's on the
+    effective number of trials that the variance over them and over groups comes to. Out of fold both are approximate,
+    for the models of the folds share training data.
 
     Args:
         name: of the share.
         of_seeds: the same units, scored by each seed.
         groups: (N,) the group of each unit, 0, 1, ...
         too_few: the sentence where groups are too few for any interval.
-        out_of_fold: whether each seed is a repeat of folds, whose decisions are pooled here.
+        out_of_fold: whether each seed is a repeat of folds.
     """
     counts = [count_shares(name, one, groups) for one in of_seeds]
     if any(one.sizes.sum() == 0 for one in counts):
@@ -85,22 +87,22 @@ def estimate_share(
         (only,) = counts
         cell = Cell(value, numerator=int(only.successes.sum()), denominator=int(only.sizes.sum()))
     num_holding = min(int((one.sizes > 0).sum()) for one in counts)
-    if too_few is None or name in _DENOMINATORS:
+    # How many of one class are told rightly does not depend on how many the other has.
+    if too_few is None or name in _OF_ONE_CLASS:
         has_several = max(one.sizes.max() for one in counts) > 1
         needed = MIN_GROUPS_OF_SEVERAL_UNITS if has_several else MIN_GROUPS_IN_A_CLASS
         too_few = too_few_in_denominator(num_holding, _DENOMINATORS.get(name, "were tested"), needed=needed)
     if too_few is not None:
         return replace(cell, too_few=too_few)
-    if out_of_fold:
-        low, high = _limits(_mean_counts(counts))
-        method = "clustered Wilson of out-of-fold decisions, approximate"
-        return cell.with_interval(min(low, value), max(high, value), method)
     if len(counts) > 1:
-        return _over_seeds(cell, value, counts)
-    return cell.with_interval(*_limits(only), "Wilson" if only.sizes.max() == 1 else "clustered Wilson")
+        limits = _limits_over_seeds(value, counts)
+        method = f"Wilson over {'repeats' if out_of_fold else 'seeds'} and groups (Obuchowski-Rockette variance)"
+    else:
+        limits, method = _limits(only), "Wilson" if only.sizes.max() == 1 else "clustered Wilson"
+    return cell.with_interval(*limits, method + (OF_POOLED_DECISIONS if out_of_fold else ""))
 
 
-def _over_seeds(cell: Cell, value: float, counts: Sequence[ShareCounts]) -> Cell:
+def _limits_over_seeds(value: float, counts: Sequence[ShareCounts]) -> tuple[float, float]:
     """The mean over seeds as random readers: covariance of the seeds by leaving out groups, then Wilson's interval."""
     successes, sizes = (np.stack(rows, axis=1) for rows in zip(*counts, strict=True))
     held = sizes.max(axis=1) > 0
@@ -115,12 +117,9 @@ def _over_seeds(cell: Cell, value: float, counts: Sequence[ShareCounts]) -> Cell
     else:
         of_groups = sizes.mean(axis=1)
         num_trials = float(of_groups.sum() ** 2 / (of_groups**2).sum())
-    limits = effective_wilson_interval(value, num_trials, degrees_of_freedom=min(freedom, len(sizes) - 1))
-    return cell.with_interval(limits.low, limits.high, "Wilson over seeds and groups (Obuchowski-Rockette variance)")
-
-
-def _mean_counts(counts: Sequence[ShareCounts]) -> ShareCounts:
-    return ShareCounts(*(np.mean(rows, axis=0) for rows in zip(*counts, strict=True)))
+    of_mean = effective_wilson_interval(value, num_trials, degrees_of_freedom=min(freedom, len(sizes) - 1))
+    assert of_mean.low is not None and of_mean.high is not None  # Wilson's interval always has limits
+    return of_mean.low, of_mean.high
 
 
 def _limits(counts: ShareCounts) -> tuple[float, float]:

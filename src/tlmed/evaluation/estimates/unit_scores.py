@@ -129,8 +129,8 @@ def _in_order(rows: pd.DataFrame, units: pd.Series, arm: str, seed: object) -> p
     missing = units[~units.isin(rows["unit"])].astype(str)
     if len(missing):
         raise InputError(
-            f"predictions: arm {arm!r}, seed {seed} lacks {len(missing)} units that others have "
-            f"({name_some(missing)}); arms and seeds are compared on the same units, so predict all."
+            f"predictions: arm {arm!r}, seed {seed} lacks {len(missing)} unit{'s' if len(missing) > 1 else ''} that "
+            f"others have ({name_some(missing)}); arms and seeds are compared on the same units, so predict all."
         )
     return rows.set_index("unit").loc[units]
 

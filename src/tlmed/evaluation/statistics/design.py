@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from scipy.stats import norm, t
 
 from tlmed.errors import name_some
-from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS
+from tlmed.evaluation.intervals import MIN_FOLDS, MIN_GROUPS_IN_A_CLASS
 from tlmed.evaluation.statistics.array_checks import check_level
 from tlmed.evaluation.statistics.one_class import check_between_0_and_1
 
@@ -22,17 +22,17 @@ CORRELATION_OF_SEEDS = 0.95
 TRAINING_VARIANCE = 0.03
 
 
-def auroc_variance(auroc: float, num_positives: int, num_negatives: int) -> float:
-    """Return the variance of an AUROC that is expected of so many independent positives and negatives.
+def auroc_variance(auroc: float, num_positives: float, num_negatives: float) -> float:
+    """Return the variance of an AUROC that is expected of so many independent positives and negatives, on average.
 
     Raises:
-        ValueError: an AUROC outside (0, 1), or none of a class.
+        ValueError: an AUROC outside (0, 1), or less than one of a class.
 
     Source: Hanley & McNeil, Radiology 1982;143:29, with negative exponential distributions of the scores.
     """
     check_between_0_and_1(auroc, "the AUROC")
     if min(num_positives, num_negatives) < 1:
-        raise ValueError(f"{num_positives} positives and {num_negatives} negatives: there must be some of each")
+        raise ValueError(f"{num_positives:g} positives and {num_negatives:g} negatives: there must be some of each")
     of_two_positives = auroc / (2 - auroc) - auroc**2
     of_two_negatives = 2 * auroc**2 / (1 + auroc) - auroc**2
     shared = (num_positives - 1) * of_two_positives + (num_negatives - 1) * of_two_negatives
@@ -88,6 +88,53 @@ def detectable_difference(
         error = by_seed + num_seeds * max(CORRELATION_OF_SEEDS - correlation, 0.0)
         of_difference, freedom = 2 * error / num_seeds, error**2 / (by_seed**2 / (num_seeds - 1))
     return _noncentrality(power, alpha, freedom) * math.sqrt(of_difference * variance)
+
+
+def detectable_difference_over_folds(
+    num_positive_groups: int,
+    num_negative_groups: int,
+    *,
+    num_folds: int,
+    num_repeats: int = 1,
+    auroc: float = 0.8,
+    correlation: float = CORRELATION_OF_ARMS,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> float:
+    """Return the true difference in AUROC of two arms, tested over folds, that is found with this power.
+
+    Found means that 0 lies outside the interval of the mean difference within folds after Nadeau & Bengio, which takes
+    its standard error to be sqrt((1 / J + 1 / (k - 1)) s^2) with J - 1 degrees of freedom, of k folds and J = k x
+    repeats; s^2 is expected to be 2 (1 - correlation) V, V the variance of an AUROC on the groups of one fold. That is
+    wider than the interval of one test set of all groups. Infinite where J is below 5, for there is no interval then.
+
+    Args:
+        num_positive_groups: in all folds together, that hold a positive unit.
+        num_negative_groups: likewise.
+        num_folds: of each repeat.
+        num_repeats: that part the groups anew; seeds on the same folds are one.
+        auroc: half way between the arms.
+        correlation: of the two arms' AUROCs over the choice of cases.
+        power: chance of finding it.
+        alpha: two-sided.
+
+    Raises:
+        ValueError: fewer groups of a class than folds, fewer than two folds, no repeats, or a share outside (0, 1).
+
+    Source: the test, Nadeau & Bengio, Mach Learn 2003;52:239; variance of the difference, Hanley & McNeil, Radiology
+    1983;148:839.
+    """
+    check_level(1 - alpha)
+    check_between_0_and_1(power, "the power")
+    check_between_0_and_1(correlation, "the correlation of the arms")
+    if num_folds < 2 or num_repeats < 1:
+        raise ValueError(f"{num_folds} folds and {num_repeats} repeats: there must be two folds and one repeat or more")
+    of_fold = auroc_variance(auroc, num_positive_groups / num_folds, num_negative_groups / num_folds)
+    num_splits = num_folds * num_repeats
+    if num_splits < MIN_FOLDS:
+        return math.inf
+    error = math.sqrt((1 / num_splits + 1 / (num_folds - 1)) * 2 * (1 - correlation) * of_fold)
+    return _noncentrality(power, alpha, num_splits - 1) * error
 
 
 def too_few_groups(num_groups_by_class: Mapping[str, int]) -> str | None:

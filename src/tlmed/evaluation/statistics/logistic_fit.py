@@ -23,6 +23,11 @@ def log_odds(probabilities: Floats) -> Floats:
     return np.asarray(logit(np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)))
 
 
+def is_bounded(probabilities: Floats) -> Booleans:
+    """Return whether each probability is one that `log_odds` takes as another."""
+    return np.asarray((probabilities < SMALLEST_PROBABILITY) | (probabilities > 1 - SMALLEST_PROBABILITY))
+
+
 def fit_slope_and_intercept(is_positive: Booleans, log_odds: Floats, weights: Weights) -> tuple[Floats, Floats]:
     """Return (R,) slopes and (R,) intercepts of maximum likelihood, without penalty, for (R, N) weights.
 
@@ -40,7 +45,7 @@ def fit_slope_and_intercept(is_positive: Booleans, log_odds: Floats, weights: We
         # In units of their spread the first steps are neither tiny nor huge.
         centre, spread = log_odds.mean(), log_odds.std()
         design = np.stack([np.ones(len(log_odds)), (log_odds - centre) / spread], axis=1)
-        coefficients = _maximise(design, np.zeros(len(log_odds)), is_positive, weights[rows])
+        coefficients = _maximise(design, is_positive, weights[rows])
         slopes[rows] = coefficients[:, 1] / spread
         intercepts[rows] = coefficients[:, 0] - slopes[rows] * centre
     return slopes, intercepts
@@ -52,8 +57,34 @@ def fit_intercept(is_positive: Booleans, log_odds: Floats, weights: Weights) -> 
     intercepts = np.full(len(weights), np.nan)
     rows = np.flatnonzero((weights[:, is_positive].sum(axis=1) > 0) & (weights[:, ~is_positive].sum(axis=1) > 0))
     if len(rows):
-        intercepts[rows] = _maximise(np.ones((len(log_odds), 1)), log_odds, is_positive, weights[rows])[:, 0]
+        intercepts[rows] = _solve_intercepts(is_positive, log_odds, weights[rows])
     return intercepts
+
+
+def _solve_intercepts(is_positive: Booleans, log_odds: Floats, weights: Floats) -> Floats:
+    """Newton's method between bounds that close in: (R, N) weights -> (R,); NaN unless converged.
+
+    Log-odds far from 0 leave so little curvature that its steps alone would go anywhere.
+    """
+    totals = weights.sum(axis=1)
+    share = logit((weights @ is_positive) / totals)
+    # Where all fitted probabilities are at most the share, and where all are at least that.
+    low, high = share - log_odds.max(), share - log_odds.min()
+    intercepts = (low + high) / 2
+    converged = np.zeros(len(weights), dtype=np.bool_)
+    for _ in range(_MAX_ITERATIONS):
+        fitted = expit(intercepts[:, None] + log_odds)
+        gradient = (weights * (is_positive - fitted)).sum(axis=1)
+        curvature = (weights * fitted * (1 - fitted)).sum(axis=1)
+        low, high = np.where(gradient >= 0, intercepts, low), np.where(gradient <= 0, intercepts, high)
+        steps = np.divide(gradient, curvature, out=np.full_like(gradient, np.inf), where=curvature > 0)
+        moved = intercepts + steps
+        moved = np.where((low <= moved) & (moved <= high), moved, (low + high) / 2)
+        converged = np.abs(moved - intercepts) <= _TOLERANCE * (1 + np.abs(moved))
+        intercepts = moved
+        if converged.all():
+            break
+    return np.where(converged, intercepts, np.nan)
 
 
 def _classes_overlap(is_positive: Booleans, log_odds: Floats, weights: Floats) -> Booleans:
@@ -65,26 +96,26 @@ def _classes_overlap(is_positive: Booleans, log_odds: Floats, weights: Floats) -
     return np.asarray((highest[0] > lowest[1]) & (highest[1] > lowest[0]))
 
 
-def _maximise(design: Floats, offset: Floats, is_positive: Booleans, weights: Floats) -> Floats:
-    """Newton's method with halved steps: (N, P) design, (N,) offset, (R, N) weights -> (R, P); NaN unless converged."""
+def _maximise(design: Floats, is_positive: Booleans, weights: Floats) -> Floats:
+    """Newton's method with halved steps: (N, P) design, (R, N) weights -> (R, P); NaN unless converged."""
     num_parameters = design.shape[1]
     products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
     coefficients = np.zeros((len(weights), num_parameters))
     if len(weights) > 1:
         # Resamples lie near what they are drawn from: half the steps from there.
-        pooled = _maximise(design, offset, is_positive, weights.mean(axis=0, keepdims=True))
+        pooled = _maximise(design, is_positive, weights.mean(axis=0, keepdims=True))
         coefficients += np.nan_to_num(pooled)
-    likelihoods = _log_likelihood(coefficients, design, offset, is_positive, weights)
+    likelihoods = _log_likelihood(coefficients, design, is_positive, weights)
     converged = np.zeros(len(weights), dtype=np.bool_)
     for _ in range(_MAX_ITERATIONS):
-        fitted = expit(offset + coefficients @ design.T)
+        fitted = expit(coefficients @ design.T)
         gradient = (weights * (is_positive - fitted)) @ design
         curvature = ((weights * fitted * (1 - fitted)) @ products).reshape(-1, num_parameters, num_parameters)
         # Too little to move the maximum, enough that the matrix can be inverted.
         curvature += 1e-13 * np.trace(curvature, axis1=1, axis2=2)[:, None, None] * np.eye(num_parameters)
         steps = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
         for _ in range(_MAX_HALVINGS):
-            moved = _log_likelihood(coefficients + steps, design, offset, is_positive, weights)
+            moved = _log_likelihood(coefficients + steps, design, is_positive, weights)
             falls = moved < likelihoods - 1e-12 * np.abs(likelihoods)
             if not falls.any():
                 break
@@ -96,8 +127,6 @@ def _maximise(design: Floats, offset: Floats, is_positive: Booleans, weights: Fl
     return np.where(converged[:, None], coefficients, np.nan)
 
 
-def _log_likelihood(
-    coefficients: Floats, design: Floats, offset: Floats, is_positive: Booleans, weights: Floats
-) -> Floats:
-    linear = offset + coefficients @ design.T
+def _log_likelihood(coefficients: Floats, design: Floats, is_positive: Booleans, weights: Floats) -> Floats:
+    linear = coefficients @ design.T
     return np.asarray(-(weights * np.logaddexp(0, np.where(is_positive, -linear, linear))).sum(axis=1))
