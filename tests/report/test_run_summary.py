@@ -12,7 +12,7 @@ def metrics(**changes: Any) -> dict[str, Any]:
         "delivered": "full",
         "weighted_training": False,
         "operating_points": {"full": []},
-        "calibrated": {"full": {"fitted_on": "val", "notes": []}},
+        "calibrated": {"full": {"fitted_on": "val", "notes": [], "metrics": {}, "num_units": 36}},
         "audit_warnings": [],
         "usage": [],
         "external": {},
@@ -81,7 +81,7 @@ def test_what_the_audit_warned_of_stands_beside_the_result() -> None:
 
 
 def test_a_calibration_that_was_not_fitted_as_asked_says_why() -> None:
-    calibrated = {"full": {"fitted_on": "val", "notes": ["isotonic needs 1,000 units"]}}
+    calibrated = {"full": {"fitted_on": "val", "notes": ["isotonic needs 1,000 units"], "metrics": {}}}
     assert summary_sentences(metrics(calibrated=calibrated))[0] == "full, calibration: isotonic needs 1,000 units."
 
 
@@ -90,3 +90,10 @@ def test_each_source_that_was_left_out_has_its_own_figure() -> None:
     assert summary_sentences(metrics(by_source={"north": of_source}))[0] == (
         "Source north alone (30 units), AUROC: full 0.900 (0.800 to 0.950)."
     )
+
+
+def test_a_calibration_on_few_units_is_to_be_believed_little() -> None:
+    fitted = {"fitted_on": "val", "notes": [], "metrics": {"brier": SHARE}}
+    few, many = ({"full": {**fitted, "num_units": number}} for number in (36, 100))
+    assert "fitted on 36 units alone" in summary_sentences(metrics(calibrated=few))[0]
+    assert summary_sentences(metrics(calibrated=many)) == ["This test set was opened for the first time."]

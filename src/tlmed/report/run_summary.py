@@ -7,6 +7,8 @@ from typing import Any
 
 from tlmed.report.tables import results_markdown
 
+_FEW_TO_CALIBRATE_ON = 100
+
 
 def summary_sentences(metrics: Mapping[str, Any]) -> list[str]:
     """Return what a reader must know beside the table.
@@ -58,7 +60,13 @@ def _audit(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
     arm = metrics["delivered"]
-    notes = metrics["calibrated"][arm]["notes"]
+    calibrated = metrics["calibrated"][arm]
+    if calibrated["metrics"] and calibrated["num_units"] < _FEW_TO_CALIBRATE_ON:
+        yield (
+            f"{arm}, calibration: fitted on {calibrated['num_units']} units alone; believe its probabilities only as "
+            "far as the slope on test allows."
+        )
+    notes = calibrated["notes"]
     if notes:
         more = f" (and {len(notes) - 1} like it in other seeds or folds)" if len(notes) > 1 else ""
         yield f"{arm}, calibration: {notes[0]}{more}."

@@ -113,6 +113,7 @@ def _footnotes(metrics: Mapping[str, Any]) -> list[str]:
     if _at_threshold(metrics):
         point = _point(metrics, metrics["delivered"])
         chosen_on = metrics["calibrated"][metrics["delivered"]]["fitted_on"]
+        notes.append("slope: of calibration, after it was fitted without test; 1 is right")
         notes.append(
             f"{_AT_THRESHOLD} at the threshold to {point['kind']} for {point['of']} {point['target']:g}, chosen on "
             f"{chosen_on} scores; metrics.json has the more probable class (0.5) as well"
