@@ -139,16 +139,17 @@ def _target(aim: str | None, assure: str | None) -> Target | None:
 
 
 def _read_tables(source: Path, data: Path | None, asked: dict[str, Any]) -> Cases:
+    import pandas as pd
+
     from tlmed.data.prediction_files import read_case_file, read_prediction_file
     from tlmed.evaluation.assessment.case_data import gather_cases
     from tlmed.evaluation.assessment.exclusions import check_indeterminate
 
     predictions = read_prediction_file(source)
     known = None if data is None else read_case_file(data)
-    check_indeterminate(
-        asked["indeterminate"],
-        [label for table in (predictions, known) if table is not None for label in table.get("label", ())],
-    )
+    labels = [table["label"] for table in (predictions, known) if table is not None and "label" in table]
+    if labels:
+        check_indeterminate(asked["indeterminate"], pd.concat(labels))
     return gather_cases(predictions, known, **asked)
 
 

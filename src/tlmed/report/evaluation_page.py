@@ -262,7 +262,7 @@ def _drift(drift: Mapping[str, Any] | None) -> list[Section]:
     ]
     warnings = tuple(f"Warning: {sentence}" for sentence in drift["warnings"])
     counts = f"{counted(drift['num_local_images'], 'image')} here, {drift['num_training_images']} in training."
-    outside = "Outside lies what is beyond the central 98 % of training; of images like those 2 % are."
+    outside = "Outside the range of training: beyond the central 98 % of its images; 2 % are to be expected."
     header = ("feature", "training", "here", "standardised difference", "images outside the range of training")
     said = [Section(title, (*warnings, _told_apart(drift["told_apart"]), counts, outside), Grid(header, tuple(rows)))]
     if drift["shares"]:

@@ -40,7 +40,7 @@ def predict_labelled(
             rows, or no readable image.
     """
     table = _test_rows(manifest)
-    check_indeterminate(indeterminate, manifest.table["label"].dropna())
+    check_indeterminate(indeterminate, manifest.table["label"])
     _check_labels(bundle, table, manifest.name, indeterminate)
     unreadable: list[UnreadableImage] = []
     predicted = bundle.predict(table["file"].tolist(), unreadable=unreadable)

@@ -111,6 +111,7 @@ def test_one_arm_and_one_seed_are_chosen() -> None:
         ({"study": ["s", None, "s"]}, {"unit": "study"}, "1 row without study"),
         ({}, {"columns": ["sex"]}, "no column 'sex'; the columns are path, label, p_ill, p_well."),
         ({"split": ["test", "fold1", "test"]}, {}, "'split' holds 'fold1'"),
+        ({"split": ["test", None, "test"]}, {}, "'split' has gaps: 1 row of 3; write train"),
         ({"split": "train"}, {}, r"every row \(3\) is of the split 'train'"),
         ({"label": None}, {}, "no row has both a label and probabilities"),
     ],

@@ -15,9 +15,11 @@ from tlmed.evaluation.assessment.threshold_choice import (
 )
 
 
-def _units(scores: list[float], positive: list[bool], seed: str = "0", fold: int | list[int] = -1) -> pd.DataFrame:
+def _units(
+    scores: list[float], positive: list[bool], seed: str = "0", fold: int | list[int] = -1, *, name: str = "u"
+) -> pd.DataFrame:
     table = pd.DataFrame({"score": scores, "is_positive": positive, "seed": seed, "fold": fold})
-    return table.assign(unit=[f"u{i}" for i in range(len(scores))], group=lambda t: t["unit"])
+    return table.assign(unit=[f"{name}{i}" for i in range(len(scores))], group=lambda t: t["unit"])
 
 
 NONE = _units([], [])
@@ -43,7 +45,9 @@ def test_a_threshold_is_chosen_on_the_val_rows_of_each_seed_and_applied_to_its_t
     val = pd.concat(
         [_units([0.2, 0.6, 0.8], [False, True, True]), _units([0.1, 0.3, 0.4], [False, True, True], seed="1")]
     )
-    test = pd.concat([_units([0.35, 0.5], [False, True]), _units([0.15, 0.25], [False, True], seed="1")])
+    test = pd.concat(
+        [_units([0.35, 0.5], [False, True], name="t"), _units([0.15, 0.25], [False, True], seed="1", name="t")]
+    )
     point = chosen_threshold(test, val, AIM)
     # Half way between the lowest positive and the negative below it.
     assert point.by_model == {("0", -1): pytest.approx(0.4), ("1", -1): pytest.approx(0.2)}
@@ -58,6 +62,18 @@ def test_choosing_on_test_is_refused_with_the_reason() -> None:
         InputError, match="test rows alone, and a threshold chosen on the rows that it is then measured"
     ):
         chosen_threshold(_units([0.2, 0.8], [False, True]), NONE, AIM)
+
+
+def test_groups_in_val_and_test_of_one_model_are_refused() -> None:
+    val, test = _units([0.2, 0.8], [False, True]), _units([0.3, 0.7, 0.9], [False, True, True])
+    with pytest.raises(InputError, match=r"in val and in test: u0, u1 \(2 in all\); .* Move each group to one split"):
+        chosen_threshold(test, val, AIM)
+    # Each seed has a partition of its own.
+    apart = (
+        pd.concat([val, val.assign(seed="1", group="v")]),
+        pd.concat([test.assign(group="t"), test.assign(seed="1")]),
+    )
+    assert chosen_threshold(apart[1], apart[0], AIM).by_model
 
 
 def test_val_rows_of_another_seed_do_not_serve() -> None:
@@ -80,7 +96,7 @@ def test_a_folds_threshold_does_not_depend_on_that_fold() -> None:
 def test_too_few_to_assure_says_how_many_are_needed() -> None:
     val = _units([0.1, 0.2, 0.8, 0.9], [False, False, True, True])
     with pytest.raises(InputError, match=r"--assure sensitivity=0.95: .*needs at least 59 positives"):
-        chosen_threshold(val, val, Target("assure", "sensitivity", 0.95))
+        chosen_threshold(val.assign(group="t"), val, Target("assure", "sensitivity", 0.95))
 
 
 @pytest.mark.parametrize(

@@ -90,10 +90,10 @@ def test_one_repeat_has_counts_of_its_decisions() -> None:
 
 
 def _renumbered(num_folds: int, num_seeds: int) -> list[SeedScores]:
-    """Each seed on folds of its own, of ten groups or more of each class in all."""
+    """Each seed on folds of its own."""
     return [
-        SeedScores(one.seed, one.scored, (np.random.default_rng(one.seed).permutation(30) % num_folds).repeat(4))
-        for one in _seeds(num_seeds)
+        SeedScores(seed, one.scored, (np.random.default_rng(seed).permutation(30) % num_folds).repeat(4))
+        for seed, one in enumerate(_seeds(num_seeds))
     ]
 
 

@@ -143,7 +143,7 @@ def test_a_gap_in_the_group_column_is_no_patient() -> None:
 
 def test_rows_that_stand_twice_are_refused_without_paths_too() -> None:
     table = random_rows(4)
-    with pytest.raises(InputError, match="image 002 is there twice for arm 'model' and seed 0 .1 such row in all"):
+    with pytest.raises(InputError, match=r"image 002 is there twice for arm 'model' and seed 0 \(1 such row in all"):
         measure(pd.concat([table, table[2:3].assign(p_sick=0.3, p_well=0.7)]))
     patients = random_rows(8).assign(unit=np.arange(8) // 4, label=np.where(np.arange(8) < 4, "sick", "well"))
     assert measure(patients, unit="patient")["num_units"] == 2

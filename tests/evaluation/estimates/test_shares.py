@@ -115,7 +115,9 @@ def test_repeats_that_come_to_very_different_shares_have_a_wide_interval() -> No
     cell = estimate_share("sensitivity", repeats, np.arange(120), None, out_of_fold=True)
     assert cell.value == pytest.approx((59 + 6 + 45) / 180)
     assert cell.low is not None and cell.high is not None
-    assert cell.low < 0.1 < 0.98 < cell.high + 0.1
+    # Wide enough for each of the repeats, which a Wilson interval of 60 trials is not.
+    assert cell.low < 6 / 60
+    assert cell.high > 0.95
 
 
 def test_predictive_values_need_enough_groups_of_each_class() -> None:

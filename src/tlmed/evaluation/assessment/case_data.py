@@ -142,6 +142,12 @@ def _one_classifier(predictions: pd.DataFrame, arm: str | None, seed: int | None
 def _without_training_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     if "split" not in table or table["split"].isna().all():
         return table.drop(columns="split", errors="ignore"), 0
+    missing = table["split"].isna()
+    if missing.any():
+        raise InputError(
+            f"the column 'split' has gaps: {counted(int(missing.sum()), 'row')} of {len(table)}; write train, val or "
+            "test in each, or leave the whole column out."
+        )
     splits = table["split"].str.lower().map(SPLIT_NAMES)
     if splits.isna().any():
         wrong = table["split"][splits.isna()].astype(str)

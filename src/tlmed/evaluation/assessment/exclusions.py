@@ -6,7 +6,7 @@ it is (STARD 2015, items 15, 16 and 19: Bossuyt et al., BMJ 2015;351:h5527).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -21,9 +21,9 @@ UNLABELLED = "no label"
 _UNKNOWN_CLASS = "(unknown)"
 
 
-def check_indeterminate(indeterminate: Iterable[str], labels: Iterable[str | None]) -> None:
+def check_indeterminate(indeterminate: Collection[str], labels: pd.Series[str]) -> None:
     """Raise InputError where a label that is to mean that the truth is not known is no label of these rows."""
-    known = sorted({str(label) for label in labels if label is not None})
+    known = sorted(labels.dropna().astype(str).unique())
     for name in indeterminate:
         if name not in known:
             raise InputError(f"--indeterminate: no row has the label {name!r}; the labels are {', '.join(known)}.")

@@ -140,10 +140,8 @@ def _check_filled(rows: pd.DataFrame) -> None:
         if missing.any():
             first = f", first that of unit {rows['unit'][missing].iloc[0]}" if name != "unit" else ""
             hint = "; name the patient of each, or leave the whole column out" if name == "group" else ""
-            raise InputError(
-                f"predictions: {_count(int(missing.sum()), 'test row has', 'test rows have')} no {name}{first}; fill the "
-                f"column {name!r}{hint}."
-            )
+            rows_have = _count(int(missing.sum()), "test row has", "test rows have")
+            raise InputError(f"predictions: {rows_have} no {name}{first}; fill the column {name!r}{hint}.")
 
 
 def _check_no_row_twice(rows: pd.DataFrame, unit: str) -> None:
@@ -156,7 +154,7 @@ def _check_no_row_twice(rows: pd.DataFrame, unit: str) -> None:
         way = "" if columns == of_one else ", or a column `path` that tells its images apart"
         raise InputError(
             f"predictions: {row[of_one[-1]]} is there twice for arm {str(row['arm'])!r} and seed {row['seed']} "
-            f"({_count(twice.sum(), 'such row', 'such rows')} in all); keep one row an image, arm and seed{way}."
+            f"({_count(int(twice.sum()), 'such row', 'such rows')} in all); keep one row an image, arm and seed{way}."
         )
 
 
