@@ -90,7 +90,7 @@ def _baseline_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 
 def _verdict(difference: Mapping[str, Any]) -> str:
     if difference["low"] is None:
-        return "cannot be told"
+        return "no limits" if "no_interval" in difference else "cannot be told"
     if difference["low"] > 0:
         return "beaten"
     return "NOT beaten: it is better" if difference["high"] < 0 else "cannot be told"
