@@ -138,7 +138,14 @@ def test_a_recipe_is_looked_through_in_every_domain_and_nothing_stops(data: Path
     assert len(report.not_done) == 1
 
 
-def test_a_table_without_splits_has_notes_alone(data: Path, store: Store) -> None:
+def test_without_splits_the_same_picture_of_two_patients_is_an_error(data: Path, store: Store) -> None:
+    pd.read_csv(data / "manifest.csv").drop(columns="split").to_csv(data / "unsplit.csv", index=False)
+    report = audit_data(read_manifest(data / "unsplit.csv"), store, name="mine")
+    (found,) = [one for one in report.findings if one.kind == "near_duplicate" and one.severity == "error"]
+    assert "across groups" in found.message
+
+
+def test_a_table_without_splits_and_patients_has_notes_alone(data: Path, store: Store) -> None:
     table = pd.read_csv(data / "manifest.csv").drop(columns=["split", "patient"])
     table.to_csv(data / "unsplit.csv", index=False)
     report = audit_data(read_manifest(data / "unsplit.csv"), store, name="mine")

@@ -85,7 +85,7 @@ def deliver(tmp_path: Path) -> Callable[..., SimpleNamespace]:
 def measured(predictions: pd.DataFrame, evaluation: EvaluationSettings, groups_known: bool) -> dict[str, Any]:
     positive = cast(str, evaluation.positive)
     metrics = evaluate_predictions(predictions, positive=positive, unit=evaluation.unit, groups_known=groups_known)
-    rest: dict[str, Any] = {"external": {}, "audit_warnings": [], "usage": []}
+    rest: dict[str, Any] = {"external": {}, "audit_warnings": [], "usage": [], "baselines": {}}
     return (
         metrics
         | rest

@@ -65,8 +65,9 @@ def audit_data(
 ) -> AuditReport:
     """Look for everything in one data set, whose splits are taken as they are.
 
-    What stands in two splits is an error. Without a split there is only what a split would have to keep together, and
-    that is a note.
+    What stands in two splits is an error. Without a split it is what stands in two known groups: folds by group, the
+    default where no split is given, would part it. Without either there is only what a split would have to keep
+    together, and that is a note.
 
     Args:
         manifest: of the data.
@@ -81,7 +82,11 @@ def audit_data(
     table = manifest.table.assign(digest=FileDigests(store).of(files))
     domain = manifest.with_table(table.assign(split=table["split"].where(table["split"].notna(), "train")))
     settings = {name: DataSettings(folder=manifest.root)}
-    return audit_chain({name: domain}, settings, store, value_range=value_range, looked_at=[name], probed=[name])
+    has_split = bool(manifest.table["split"].notna().any())
+    side: Side = "split" if has_split or manifest.group_column is None else "group"
+    return audit_chain(
+        {name: domain}, settings, store, side=side, value_range=value_range, looked_at=[name], probed=[name]
+    )
 
 
 def _audit(

@@ -34,11 +34,16 @@ _DEFAULT_BACKBONE = "resnet18"
 
 @dataclass(frozen=True)
 class IdPattern:
-    """A regular expression whose first bracket may be a patient's id in the file names."""
+    """A regular expression whose first bracket may be a patient's id in the file names.
+
+    Attributes:
+        matches_all: whether every path has one; else the run could not group by it as it is.
+    """
 
     regex: str
     num_groups: int
     example: str
+    matches_all: bool
 
 
 def draft_recipe(data: Path, *, related: Path | None, generic: str | None, name: str, file_name: str) -> str:
@@ -67,6 +72,8 @@ def draft_recipe(data: Path, *, related: Path | None, generic: str | None, name:
     positive, positive_comment = _positive(target.classes)
     has_split = {"train", "test"} <= set(target.table["split"].dropna())
     backbone, backbone_comment = _backbone(weights)
+    paths, labels = target.table["path"].tolist(), target.table["label"].tolist()
+    pattern = find_id_pattern(paths, labels) if target.group_column is None else None
     environment = Environment(
         loader=PackageLoader("tlmed.recipe", "builtin"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -82,14 +89,12 @@ def draft_recipe(data: Path, *, related: Path | None, generic: str | None, name:
         classes=target.classes,
         related=_domain(related, read_manifest(related)) if related is not None else None,
         target=_domain(data, target),
-        pattern=find_id_pattern(target.table["path"].tolist(), target.table["label"].tolist())
-        if target.group_column is None
-        else None,
+        pattern=pattern,
         positive=positive,
         positive_comment=positive_comment,
         group=target.group_column,
         has_split=has_split,
-        num_folds=_num_folds(target),
+        num_folds=_num_folds(target, pattern),
     )
 
 
@@ -103,7 +108,7 @@ def find_id_pattern(paths: Sequence[str], labels: Sequence[str]) -> IdPattern | 
             continue  # one id a class, such as covid_1.png and normal_1.png
         if sum(match is not None for match in found) >= 0.95 * len(paths) and 2 <= len(ids) <= 0.8 * len(paths):
             example = next(f"{path} -> {match.group(1)}" for path, match in zip(paths, found, strict=True) if match)
-            return IdPattern(regex, len(ids), example)
+            return IdPattern(regex, len(ids), example, all(found))
     return None
 
 
@@ -125,9 +130,12 @@ def _domain(path: Path, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _num_folds(manifest: Manifest) -> int:
+def _num_folds(manifest: Manifest, pattern: IdPattern | None) -> int:
     """Five, or as many as the rarest class has groups."""
-    return max(2, min(_NUM_FOLDS, int(manifest.table.groupby("label")["group"].nunique().min())))
+    table = manifest.table
+    if pattern is not None and pattern.matches_all:
+        table = table.assign(group=table["path"].str.extract(pattern.regex, flags=re.IGNORECASE)[0])
+    return max(2, min(_NUM_FOLDS, int(table.groupby("label")["group"].nunique().min())))
 
 
 def _image_form(manifest: Manifest) -> tuple[int, str, str]:
@@ -148,7 +156,7 @@ def _image_form(manifest: Manifest) -> tuple[int, str, str]:
     largest = 224 if cuda_capability() is not None else 112
     size = max((choice for choice in _SIZES if choice <= min(edge, largest)), default=_SIZES[0])
     mode = "rgb" if is_colour else "grey"
-    why = "a GPU is here" if largest == 224 else "no GPU is here, and 224 px would take four times as long"
+    why = "a GPU is here" if largest == 224 else "no GPU is here, and more pixels take time in proportion"
     colour = "in colour" if is_colour else "grey"
     comment = f"{len(sample)} images looked at: shorter edge {min(edges)} to {max(edges)} px, {colour}; {why}."
     return size, mode, comment

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tlmed.audit.baselines import baseline_predictions
+from tlmed.audit.shortcuts import border_score
 from tlmed.audit.thumbnails import Thumbnails, make_thumbnails
 from tlmed.audit.usage import check_usage
 from tlmed.data.manifest import Manifest
@@ -233,6 +234,7 @@ def _check_usage(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> 
     table = measured.target.table
     columns = table.drop(columns=[name for name in _NO_METADATA if name in table.columns]).reset_index(drop=True)
     variables = pd.concat([thumbnails.metadata, columns.add_prefix("column ")], axis=1)
+    variables["border score"] = border_score(table, thumbnails, positive=recipe.evaluation.positive).to_numpy()
     findings = check_usage(
         measured.predictions,
         variables.set_axis(table["path"]),

@@ -131,3 +131,22 @@ def test_where_no_image_can_be_read_there_is_nothing_to_search(tlmed: Tlmed, pro
     answer = tlmed("audit", project.manifest)
     assert answer.exit_code == 0, answer.err
     assert "24 unreadable images" in answer.out
+
+
+def test_patients_in_file_names_are_hinted_at_and_taken(tlmed: Tlmed, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for label in ("ill", "well"):
+        (tmp_path / "own" / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = generator.integers(0, 255, (32, 32), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"own/{label}/{label}_pat{number // 2:03d}_{number % 2}.png")
+    place = ("--out", tmp_path / "out")
+    answer = tlmed("audit", tmp_path / "own", *place)
+    assert "--group-pattern '((?:patient|pat|" in answer.err
+    taken = tlmed("audit", tmp_path / "own", *place, "--group-pattern", r"(pat\d+)", "--json")
+    kinds = {finding["kind"] for finding in json.loads(taken.out)["findings"]}
+    assert "groups_unknown" not in kinds
+    assert "--group-pattern '" not in taken.err
+    refused = tlmed("audit", tmp_path / "recipe.yaml", "--group-pattern", "(x)")
+    assert refused.exit_code == 1
+    assert "are for tables and folders" in refused.err

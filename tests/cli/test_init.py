@@ -34,20 +34,35 @@ def test_own_images_become_a_result_in_three_commands(tlmed: Tlmed, project: Pro
     assert {row["predicted"] for row in json.loads(answer.out)} <= {"tumour", "no-tumour"}
 
 
-def test_draft_proposes_the_patient_pattern_commented_out(tlmed: Tlmed, project: Project) -> None:
+def test_patients_are_told_from_the_file_names(tlmed: Tlmed, project: Project) -> None:
     data = class_folders(project.folder / "own", "{label}_patient{patient:02d}_{image}.png")
+    written = tlmed("init", data, "--out", "own.yaml")
+    content = yaml.safe_load(Path("own.yaml").read_text(encoding="utf-8"))
+    assert "group_pattern" in content["chain"][0]["data"]
+    assert "waive" not in content
+    assert "leakage cannot be excluded" not in written.out
+    assert content["evaluation"]["positive"] == "tumour"
+    plan = json.loads(tlmed("run", "own.yaml", "--dry-run", "--json").out)
+    # patient00 to patient05 in both classes: the same person by the file names
+    assert sum(row["groups"] for row in plan["counts"] if row["class"] == "tumour") == 6
+
+
+def test_where_nothing_tells_patients_apart_the_draft_accepts_that_aloud(tlmed: Tlmed, project: Project) -> None:
+    data = class_folders(project.folder / "own", "{label}{patient}-{image}x.png")
+    written = tlmed("init", data, "--out", "own.yaml")
+    assert yaml.safe_load(Path("own.yaml").read_text(encoding="utf-8"))["waive"] == ["groups_unknown"]
+    assert "leakage cannot be excluded" in written.out
+
+
+def test_a_pattern_that_not_all_names_fit_is_proposed_and_not_taken(tlmed: Tlmed, project: Project) -> None:
+    data = class_folders(project.folder / "own", "{label}_patient{patient:02d}_{image}.png")
+    (data / "tumour/tu_patient00_0.png").rename(data / "tumour/odd.png")
     tlmed("init", data, "--out", "own.yaml")
     text = Path("own.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
     assert "# group_pattern:" in text
     assert "group_pattern" not in content["chain"][0]["data"]
     assert content["waive"] == ["groups_unknown"]
-    assert content["evaluation"]["positive"] == "tumour"
-    enabled = text.replace("# group_pattern:", "group_pattern:").replace("waive: [groups_unknown]", "")
-    Path("own.yaml").write_text(enabled, encoding="utf-8")
-    plan = json.loads(tlmed("run", "own.yaml", "--dry-run", "--json").out)
-    # patient00 to patient05 in both classes: the same person by the file names
-    assert sum(row["groups"] for row in plan["counts"] if row["class"] == "tumour") == 6
 
 
 def test_draft_uses_what_the_table_says(tlmed: Tlmed, project: Project) -> None:

@@ -10,6 +10,7 @@ SHARE = {"value": 0.9, "low": 0.8, "high": 0.95, "numerators": [9, 8], "denomina
 def metrics(**changes: Any) -> dict[str, Any]:
     return {
         "delivered": "full",
+        "arms": {"full": {"auroc": SHARE}},
         "weighted_training": False,
         "operating_points": {"full": []},
         "calibrated": {"full": {"fitted_on": "val", "notes": [], "metrics": {}, "num_units": 36}},
@@ -23,8 +24,8 @@ def metrics(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_first_look_needs_no_more_than_to_be_called_so() -> None:
-    assert summary_sentences(metrics()) == ["This test set was opened for the first time."]
-    assert summary_sentences(metrics(test_openings=7))[-1].startswith("This test set was opened 7 times")
+    assert summary_sentences(metrics()) == ["What is tested on was opened for the first time."]
+    assert summary_sentences(metrics(test_openings=7))[-1].startswith("What is tested on was opened 7 times")
 
 
 def test_operating_points_are_counts_with_limits_and_refusals_have_their_reason() -> None:
@@ -54,7 +55,9 @@ def test_weighted_training_and_shortcuts_are_warnings() -> None:
 def test_headlines_without_flagged_rows_and_on_external_sets_stand_apart() -> None:
     cell = {"value": 0.75, "low": None, "high": None, "too_few": "8 groups"}
     rest = {"num_flagged": 3, "num_units": 17, "arms": {"full": {"auroc": cell}}}
-    external = {"elsewhere": {"num_unreadable": 2, "num_units": 40, "arms": {"full": {"auroc": SHARE}}}}
+    external = {
+        "elsewhere": {"num_unreadable": 2, "num_units": 40, "groups_known": True, "arms": {"full": {"auroc": SHARE}}}
+    }
     without, outside, _ = summary_sentences(metrics(without_flagged=rest, external=external))
     assert "Without the 3 test images" in without
     assert "(17 units left), AUROC: full 0.750 (too few for an interval)." in without
@@ -96,4 +99,17 @@ def test_a_calibration_on_few_units_is_to_be_believed_little() -> None:
     fitted = {"fitted_on": "val", "notes": [], "metrics": {"brier": SHARE}}
     few, many = ({"full": {**fitted, "num_units": number}} for number in (36, 100))
     assert "fitted on 36 units alone" in summary_sentences(metrics(calibrated=few))[0]
-    assert summary_sentences(metrics(calibrated=many)) == ["This test set was opened for the first time."]
+    assert summary_sentences(metrics(calibrated=many)) == ["What is tested on was opened for the first time."]
+
+
+def test_a_delivered_coin_is_called_one() -> None:
+    arms = {"full": {"auroc": {"value": 0.56, "low": 0.41, "high": 0.7}}}
+    assert summary_sentences(metrics(arms=arms))[0] == (
+        "Warning: full, which is delivered, cannot be told from chance (AUROC 0.560 (0.410 to 0.700))."
+    )
+
+
+def test_an_external_set_without_patients_is_image_level() -> None:
+    measured = {"num_unreadable": 0, "num_units": 40, "groups_known": False, "arms": {"full": {"auroc": SHARE}}}
+    outside = summary_sentences(metrics(external={"elsewhere": measured}))[0]
+    assert "40 units; patients unknown, so image-level; opened 2 times" in outside

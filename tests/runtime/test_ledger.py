@@ -44,7 +44,8 @@ def test_a_set_that_shares_most_images_is_the_same_and_another_is_not(tmp_path: 
     open_test(store, TestSet.of(images(range(300))), ["model-1"], recipe="first")
     assert open_test(store, TestSet.of(images(range(20, 300))), ["model-2"], recipe="a few left out") == 2
     assert open_test(store, TestSet.of(images(range(320))), ["model-3"], recipe="a few added") == 3
-    assert open_test(store, TestSet.of(images(range(240, 540))), ["model-4"], recipe="a fifth in common") == 1
+    assert open_test(store, TestSet.of(images(range(100))), ["model-4"], recipe="a third of it") == 4
+    assert open_test(store, TestSet.of(images(range(280, 540))), ["model-5"], recipe="a sixth in common") == 1
 
 
 def test_lines_are_only_ever_added(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ def audit(
     group: Annotated[
         str | None, typer.Option(help="Column that says what belongs together; of a table or folder.")
     ] = None,
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression whose first bracket is the patient in each path, where no column says it."
+        ),
+    ] = None,
     unit: Annotated[
         str | None, typer.Option(help="Column that a decision is about; of a table or folder. Default: image.")
     ] = None,
@@ -58,7 +64,8 @@ def audit(
 
     _check_kinds(waive or ())
     is_recipe = data.suffix.lower() in _RECIPE_SUFFIXES
-    audited = _audit_recipe(data, out, store, group, unit) if is_recipe else _audit_data(data, out, store, group, unit)
+    asked = _Asked(group, group_pattern, unit)
+    audited = _audit_recipe(data, out, store, asked) if is_recipe else _audit_data(data, out, store, asked)
     waived = sorted({*audited.waived, *(waive or ())})
     content = audit_content(audited.report, waived)
     audited.folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +77,15 @@ def audit(
     else:
         _show(audited, waived)
     stop_on_errors(audited.report, waived, audited.folder / "audit.json")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is said of a table or folder on the command line."""
+
+    group: str | None
+    group_pattern: str | None
+    unit: str | None
 
 
 @dataclass(frozen=True)
@@ -92,14 +108,14 @@ class _Audited:
     value_range: tuple[float, float] | None = None
 
 
-def _audit_recipe(file: Path, out: Path | None, store: Path | None, group: str | None, unit: str | None) -> _Audited:
+def _audit_recipe(file: Path, out: Path | None, store: Path | None, asked: _Asked) -> _Audited:
     from tlmed.auditing import audit_recipe
     from tlmed.domains import read_domains
     from tlmed.errors import InputError
     from tlmed.recipe.load import load_recipe
 
-    if group is not None or unit is not None:
-        raise InputError(f"--group and --unit are for tables and folders; {file} says both under `evaluation`.")
+    if asked != _Asked(None, None, None):
+        raise InputError(f"--group, --group-pattern and --unit are for tables and folders; {file} says these itself.")
     recipe = load_recipe(file)
     folder, shared = _places(recipe.name, out, store)
     # Unknown groups are a finding here, not a reason to stop.
@@ -109,15 +125,35 @@ def _audit_recipe(file: Path, out: Path | None, store: Path | None, group: str |
     return _Audited(f"the recipe {recipe.name}", folder, domains, report, recipe.waive, recipe.image.value_range)
 
 
-def _audit_data(data: Path, out: Path | None, store: Path | None, group: str | None, unit: str | None) -> _Audited:
+def _audit_data(data: Path, out: Path | None, store: Path | None, asked: _Asked) -> _Audited:
     from tlmed.auditing import audit_data
     from tlmed.data.sources import read_manifest
+    from tlmed.domains import group_by_pattern
 
     name = _name_of(data.resolve())
     folder, shared = _places(name, out, store)
-    manifest = read_manifest(data, group=group, unit=unit or "image")
+    manifest = read_manifest(data, group=asked.group, unit=asked.unit or "image")
+    if asked.group_pattern is not None:
+        manifest = group_by_pattern(manifest, asked.group_pattern)
+    _hint_at_pattern(manifest)
     report = audit_data(manifest, shared, name=name)
     return _Audited(str(data), folder, {name: manifest}, report)
+
+
+def _hint_at_pattern(manifest: Manifest) -> None:
+    """Say so where file names look like patients' ids and nothing else tells patients apart."""
+    from tlmed.draft import find_id_pattern
+
+    if manifest.group_column is not None:
+        return
+    pattern = find_id_pattern(manifest.table["path"].tolist(), manifest.table["label"].tolist())
+    if pattern is not None:
+        log.info(
+            "the file names look as if they held patients (%s; %d groups): --group-pattern '%s' audits by patient",
+            pattern.example,
+            pattern.num_groups,
+            pattern.regex,
+        )
 
 
 def _name_of(data: Path) -> str:

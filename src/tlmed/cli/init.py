@@ -34,6 +34,11 @@ def init(
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.stem if data.is_file() else data.resolve().name).strip(".-_")
     name = "experiment" if name in ("", *RESERVED_NAMES) else name
     text = draft_recipe(data, related=related, generic=generic, name=name, file_name=str(out))
-    parse_recipe(yaml.safe_load(text), where=f"the draft for {data}")
+    drafted = parse_recipe(yaml.safe_load(text), where=f"the draft for {data}")
     write_durably(out, text)
     print(f"{out} written; read it, then: tlmed run {out}")
+    if "groups_unknown" in drafted.waive:
+        print(
+            "Nothing says which images belong to one patient, so the recipe accepts image-level figures (waive: "
+            "[groups_unknown]); leakage cannot be excluded. A column `patient` or a group_pattern mends that."
+        )

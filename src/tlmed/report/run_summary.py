@@ -8,6 +8,7 @@ from typing import Any
 from tlmed.report.tables import results_markdown
 
 _FEW_TO_CALIBRATE_ON = 100
+_CHANCE = 0.5
 
 
 def summary_sentences(metrics: Mapping[str, Any]) -> list[str]:
@@ -17,6 +18,7 @@ def summary_sentences(metrics: Mapping[str, Any]) -> list[str]:
         metrics: content of `metrics.json`.
     """
     return [
+        *_chance(metrics),
         *_audit(metrics),
         *_usage(metrics),
         *_weighted_training(metrics),
@@ -45,10 +47,18 @@ def _operating_points(metrics: Mapping[str, Any]) -> Iterator[str]:
             yield f"{asked}: refused ({point['refused']})."
             continue
         fitted_on = metrics["calibrated"][arm]["fitted_on"]
+        where = "on test" if fitted_on == "val" else "each fold by what the others chose,"
         yield (
-            f"{asked}, chosen on {fitted_on} scores: on test sensitivity {_share(point['sensitivity'])}, specificity "
+            f"{asked}, chosen on {fitted_on} scores: {where} sensitivity {_share(point['sensitivity'])}, specificity "
             f"{_share(point['specificity'])}."
         )
+
+
+def _chance(metrics: Mapping[str, Any]) -> Iterator[str]:
+    arm = metrics["delivered"]
+    cell = metrics["arms"][arm]["auroc"]
+    if cell["low"] is not None and cell["low"] <= _CHANCE:
+        yield f"Warning: {arm}, which is delivered, cannot be told from chance (AUROC {_value(cell)})."
 
 
 def _audit(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -119,12 +129,12 @@ def _without_flagged(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _external(metrics: Mapping[str, Any]) -> Iterator[str]:
     for name, measured in metrics["external"].items():
+        unknown = "" if measured["groups_known"] else "; patients unknown, so image-level"
         left_out = f", {measured['num_unreadable']} unreadable left out" if measured["num_unreadable"] else ""
-        opened = metrics["external_openings"][name]
-        yield (
-            f"External set {name} ({measured['num_units']} units{left_out}; opened {opened} time{'s' * (opened > 1)}), "
-            f"AUROC: {_aurocs(measured)}."
-        )
+        number = metrics["external_openings"][name]
+        opened = f"; opened {number} time{'' if number == 1 else 's'}"
+        size = f"{measured['num_units']} units{left_out}{unknown}{opened}"
+        yield f"External set {name} ({size}), AUROC: {_aurocs(measured)}."
 
 
 def _chosen(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -140,10 +150,10 @@ def _chosen(metrics: Mapping[str, Any]) -> Iterator[str]:
 def openings_in_words(number: int) -> str:
     """Say how often a test set was opened, this time included."""
     if number == 1:
-        return "This test set was opened for the first time."
+        return "What is tested on was opened for the first time."
     return (
-        f"This test set was opened {number} times, over all recipes of this store: the more often, the more what looks "
-        "best may be luck."
+        f"What is tested on was opened {number} times, over all recipes of this store: the more often, the more what "
+        "looks best may be luck."
     )
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from filelock import FileLock
 
@@ -19,7 +18,7 @@ from tlmed.runtime.store import Store, append_line, content_key
 
 LEDGER = "test-ledger.jsonl"
 _SKETCH_SIZE, _DIGITS = 64, 16
-_SAME_FROM = 0.5  # share of images in common from which two test sets count as one
+_SAME_FROM = 0.5  # share of the smaller set's images that the other has, from which two test sets count as one
 
 
 @dataclass(frozen=True)
@@ -36,19 +35,22 @@ class TestSet:
 
     digest: str
     sketch: tuple[str, ...]
+    num_images: int
 
     @classmethod
     def of(cls, digests: Iterable[str]) -> TestSet:
         """Of the SHA-256 of its files."""
         known = sorted(set(digests))
-        return cls(content_key({"test": known}), tuple(digest[:_DIGITS] for digest in known[:_SKETCH_SIZE]))
+        return cls(content_key({"test": known}), tuple(digest[:_DIGITS] for digest in known[:_SKETCH_SIZE]), len(known))
 
-    def is_mostly(self, digest: str, sketch: Sequence[str]) -> bool:
-        """Whether another set is this one, or has most images in common with it."""
-        if digest == self.digest:
+    def is_mostly(self, other: TestSet) -> bool:
+        """Whether another set is this one, or one of the two has half of its images from the other."""
+        if other.digest == self.digest:
             return True
-        smallest = set(sorted({*self.sketch, *sketch})[:_SKETCH_SIZE])
-        return len(smallest & set(self.sketch) & set(sketch)) >= _SAME_FROM * len(smallest)
+        smallest = set(sorted({*self.sketch, *other.sketch})[:_SKETCH_SIZE])
+        of_all = len(smallest & set(self.sketch) & set(other.sketch)) / max(1, len(smallest))
+        num_shared = of_all * (self.num_images + other.num_images) / (1 + of_all)
+        return num_shared >= _SAME_FROM * min(self.num_images, other.num_images)
 
 
 def open_test(store: Store, test: TestSet, looks: Iterable[str], *, recipe: str) -> int:
@@ -58,7 +60,7 @@ def open_test(store: Store, test: TestSet, looks: Iterable[str], *, recipe: str)
 
     Args:
         store: keeps the ledger.
-        test: a set that shares half of its images with it counts as the same.
+        test: a set that shares half of its or its own images with it counts as the same.
         looks: what is measured, and how: keys of models and of settings.
         recipe: its name, for readers of the ledger.
 
@@ -66,14 +68,15 @@ def open_test(store: Store, test: TestSet, looks: Iterable[str], *, recipe: str)
         InputError: the ledger is damaged.
     """
     with FileLock(store.root / f".{LEDGER}.lock"):
-        earlier = [entry for entry in _entries(store) if test.is_mostly(entry["test"], entry["sketch"])]
-        known = {key for entry in earlier for key in entry["looks"]}
+        earlier = [looked for other, looked in _entries(store) if test.is_mostly(other)]
+        known = {key for of_entry in earlier for key in of_entry}
         new = sorted(set(looks) - known)
         if new:
             entry = {
                 "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                 "test": test.digest,
                 "sketch": test.sketch,
+                "num_images": test.num_images,
                 "recipe": recipe,
                 "looks": new,
             }
@@ -81,15 +84,15 @@ def open_test(store: Store, test: TestSet, looks: Iterable[str], *, recipe: str)
     return len(earlier) + bool(new)
 
 
-def _entries(store: Store) -> list[dict[str, Any]]:
+def _entries(store: Store) -> list[tuple[TestSet, list[str]]]:
+    """What was tested on, and with which looks."""
     file = store.root / LEDGER
-    if not file.exists():
-        return []
     entries = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines() if file.exists() else (), start=1):
         try:
             entry = json.loads(line)
-            entries.append({name: entry[name] for name in ("test", "sketch", "looks")})
+            test = TestSet(entry["test"], tuple(entry["sketch"]), int(entry["num_images"]))
+            entries.append((test, list(entry["looks"])))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"{file}, line {number}: damaged; move the file away, and the count starts anew."

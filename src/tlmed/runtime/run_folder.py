@@ -92,7 +92,7 @@ def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
         named = ", ".join(changed[:4]) + (" ..." if changed[4:] else "")
         raise InputError(
             f"{folder} belongs to another recipe (differs in {named}): "
-            "choose another --out, or remove that folder; what both share is not trained again."
+            "give the recipe another name, or choose another --out; what both share is not trained again."
         )
 
 
