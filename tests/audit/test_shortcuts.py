@@ -72,7 +72,7 @@ def test_what_leans_below_chance_is_not_told_and_has_no_limits_in_the_message() 
     assert "lean below 0.5" in finding.details["limits"]
     assert found["shortcut_metadata"].message.endswith("alone the class is not told beyond chance (AUROC 0.500)")
     for one in found.values():
-        assert one.details["is_told"] == (one.low is not None and one.low > 0.5) == ("told with" in one.message)
+        assert one.details["is_told"] == (one.low is not None and one.low > 0.5) == ("told in" in one.message)
 
 
 def test_the_form_of_the_files_is_a_shortcut() -> None:
@@ -85,7 +85,8 @@ def test_the_form_of_the_files_is_a_shortcut() -> None:
     assert finding.value > 0.8
     assert next(iter(finding.details["alone"])) == "mode"
     assert finding.message.endswith(
-        f"the class is told with AUROC {finding.value:.3f} ({finding.low:.3f} to {finding.high:.3f})"
+        "the class is told in cross-validation with AUROC "
+        f"{finding.value:.3f} ({finding.low:.3f} to {finding.high:.3f})"
     )
     assert finding.details["is_told"] is True
     assert {one.severity for one in found.values()} == {"note"}

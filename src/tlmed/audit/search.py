@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 AUDITS = "audits"
 # Raised whenever a change of the code changes what is found in the same pictures.
-_SEARCH_VERSION, _PROBES_VERSION = 1, 2
+_SEARCH_VERSION, _PROBES_VERSION = 1, 3
 _FOUND = "found.json"
 
 

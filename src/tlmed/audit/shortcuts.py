@@ -151,7 +151,8 @@ def _is_told(told: Telling) -> bool:
 def _in_words(told: Telling) -> str:
     """Limits stand beside a class that is told alone: below 0.5 they would seem to prove something."""
     if _is_told(told):
-        return f"the class is told with AUROC {told.value:.3f} ({told.low:.3f} to {told.high:.3f})"
+        limits = f"({told.low:.3f} to {told.high:.3f})"
+        return f"the class is told in cross-validation with AUROC {told.value:.3f} {limits}"
     if told.value < 0.5:
         return f"the class is not told (AUROC {told.value:.3f}; {LEAN})"
     return f"the class is not told beyond chance (AUROC {told.value:.3f})"

@@ -89,6 +89,7 @@ def draw_arm_comparison(metrics: Mapping[str, Any], *, path: Path, metric: str) 
         metric: its name there.
     """
     arms = list(metrics["arms"])
+    where = "on test" if metrics.get("num_folds") is None else "out of fold"
     figure = Figure(figsize=(7, 1.6 + 0.45 * len(arms)), layout="constrained")
     axes = figure.subplots()
     for row, arm in enumerate(arms):
@@ -105,7 +106,7 @@ def draw_arm_comparison(metrics: Mapping[str, Any], *, path: Path, metric: str) 
         axes.text(0.505, len(arms) - 0.5, "chance", color=_GREEN)
     axes.set_yticks(range(len(arms)), arms)
     axes.set(
-        xlabel=f"{metric.upper() if metric.startswith('au') else metric} on test, with 95 % interval",
+        xlabel=f"{metric.upper() if metric.startswith('au') else metric} {where}, with 95 % interval",
         xlim=(min(0.4, axes.get_xlim()[0]), 1.0),
         ylim=(len(arms) - 0.4, -0.7),
     )

@@ -31,6 +31,7 @@ def draw_run(folder: Path, plan: ChainPlan, predictions: pd.DataFrame, metrics: 
             draw_learning_curves(history, f"{task.route}, seed {task.seed}", path)
     classes = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
     test = predictions[predictions["split"] == "test"]
+    where = "test" if plan.folds is None else "out of fold"
     seeds: dict[tuple[str, str], list[int]] = {}
     for arm, seed in dict.fromkeys((fit.arm, fit.seed) for fit in plan.last):
         trained = tuple(key for fit, key in plan.last.items() if (fit.arm, fit.seed) == (arm, seed))
@@ -41,5 +42,7 @@ def draw_run(folder: Path, plan: ChainPlan, predictions: pd.DataFrame, metrics: 
         units = aggregate_units(test[(test["arm"] == arm) & (test["seed"] == alike[0])])
         predicted = units[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
         chosen = np.array(classes)[predicted]
-        draw_confusion_matrix(units["label"].to_numpy(), chosen, classes, f"{arm}, {seeds_in_words(alike)}, test", path)
+        draw_confusion_matrix(
+            units["label"].to_numpy(), chosen, classes, f"{arm}, {seeds_in_words(alike)}, {where}", path
+        )
     draw_arm_comparison(metrics, path=place / "arms-auroc.png", metric="auroc")
