@@ -47,7 +47,7 @@ def baselines_table(metrics: Mapping[str, Any]) -> Table:
     table = _plain_table("What a model has to beat, on the same test units", told)
     table.leading = 0
     for number, title in enumerate(_baseline_header(metrics)):
-        table.add_column(title, justify="left" if number == 0 else "right")
+        table.add_column(title, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for row in _baseline_rows(metrics):
         table.add_row(*row)
     return table
@@ -93,7 +93,7 @@ def _verdict(difference: Mapping[str, Any]) -> str:
         return "no limits" if "no_interval" in difference else "cannot be told"
     if difference["low"] > 0:
         return "beaten"
-    return "NOT beaten: it is better" if difference["high"] < 0 else "cannot be told"
+    return "it is better" if difference["high"] < 0 else "cannot be told"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
