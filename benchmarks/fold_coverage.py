@@ -17,8 +17,8 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedKFold
 
+from tlmed.evaluation.estimates.across_folds import estimate_over_folds
 from tlmed.evaluation.estimates.figure_cells import Cell, Conditions, value_of
-from tlmed.evaluation.estimates.fold_test import estimate_over_folds
 from tlmed.evaluation.estimates.unit_scores import SeedScores
 from tlmed.evaluation.metrics import METRICS, Floats, Integers, Scored
 

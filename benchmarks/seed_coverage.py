@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import norm, t
 
 from tlmed.evaluation.estimates.figure_cells import Cell, Part, value_of
-from tlmed.evaluation.estimates.fixed_test import estimate_auroc, estimate_composites
+from tlmed.evaluation.estimates.fixed_split import estimate_auroc, estimate_composites
 from tlmed.evaluation.estimates.shares import count_shares, estimate_share
 from tlmed.evaluation.intervals import Estimate, bootstrap_by_group
 from tlmed.evaluation.metrics import METRICS, Floats, Integers, Scored

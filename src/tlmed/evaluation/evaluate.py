@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from tlmed.errors import InputError
+from tlmed.evaluation.estimates.across_folds import estimate_over_folds
 from tlmed.evaluation.estimates.figure_cells import Cell, Conditions
-from tlmed.evaluation.estimates.fixed_test import estimate_on_fixed_test
-from tlmed.evaluation.estimates.fold_test import estimate_over_folds
+from tlmed.evaluation.estimates.fixed_split import estimate_on_fixed_test
 from tlmed.evaluation.estimates.interval_sentence import describe_intervals
 from tlmed.evaluation.estimates.prediction_table import aggregate_units, read_test_rows, with_images_as_units
 from tlmed.evaluation.estimates.unit_scores import SeedScores, UnitScores, score_units

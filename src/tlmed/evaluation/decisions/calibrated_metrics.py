@@ -28,7 +28,7 @@ from tlmed.evaluation.decisions.held_out_fit import (
 )
 from tlmed.evaluation.estimates.calibration_intervals import interval_of_linearised, linearise_calibration
 from tlmed.evaluation.estimates.figure_cells import NO_VARIATION, Cell, Conditions, Part, too_few_groups
-from tlmed.evaluation.estimates.fixed_test import estimate_composites
+from tlmed.evaluation.estimates.fixed_split import estimate_composites
 from tlmed.evaluation.estimates.shares import estimate_share
 from tlmed.evaluation.metrics import Floats, Integers, Scored
 from tlmed.evaluation.statistics.array_checks import Booleans, group_index

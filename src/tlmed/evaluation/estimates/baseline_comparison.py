@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from tlmed.errors import InputError, did_you_mean
+from tlmed.evaluation.estimates.across_folds import Fold, mean_over_folds, split_by_fold
 from tlmed.evaluation.estimates.figure_cells import (
     NO_VARIATION,
     Cell,
@@ -19,8 +20,7 @@ from tlmed.evaluation.estimates.figure_cells import (
     too_few_groups,
     value_of,
 )
-from tlmed.evaluation.estimates.fixed_test import estimate_composites
-from tlmed.evaluation.estimates.fold_test import Fold, mean_over_folds, split_by_fold
+from tlmed.evaluation.estimates.fixed_split import estimate_composites
 from tlmed.evaluation.estimates.prediction_table import TestedRows, read_test_rows
 from tlmed.evaluation.estimates.unit_scores import SeedScores, score_units
 from tlmed.evaluation.evaluate import check_prevalence, estimate_arm

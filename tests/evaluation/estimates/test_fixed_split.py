@@ -20,7 +20,7 @@ from sklearn.metrics import (
 
 from tlmed.evaluation.calibration import calibration_error
 from tlmed.evaluation.estimates.figure_cells import Cell, Conditions, Part
-from tlmed.evaluation.estimates.fixed_test import estimate_auroc, estimate_on_fixed_test
+from tlmed.evaluation.estimates.fixed_split import estimate_auroc, estimate_on_fixed_test
 from tlmed.evaluation.intervals import resample_by_group
 from tlmed.evaluation.metrics import METRICS, Integers, Scored
 from tlmed.evaluation.statistics.auroc import auroc_intervals

@@ -8,8 +8,8 @@ from scipy.stats import t
 from sklearn.metrics import brier_score_loss, matthews_corrcoef, roc_auc_score
 
 from tlmed.evaluation.calibration import calibration_error
+from tlmed.evaluation.estimates.across_folds import estimate_over_folds, num_groups_in_and_out, split_by_fold
 from tlmed.evaluation.estimates.figure_cells import Conditions
-from tlmed.evaluation.estimates.fold_test import estimate_over_folds, num_groups_in_and_out, split_by_fold
 from tlmed.evaluation.estimates.unit_scores import SeedScores, subset
 from tlmed.evaluation.metrics import Scored
 

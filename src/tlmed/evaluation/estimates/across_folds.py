@@ -14,7 +14,7 @@ import numpy as np
 
 from tlmed.evaluation.calibration import CALIBRATION_METRICS
 from tlmed.evaluation.estimates.figure_cells import Cell, Conditions, Part, too_few_groups, values_of
-from tlmed.evaluation.estimates.fixed_test import estimate_calibration_error, estimate_composites, share_names
+from tlmed.evaluation.estimates.fixed_split import estimate_calibration_error, estimate_composites, share_names
 from tlmed.evaluation.estimates.shares import OF_POOLED_DECISIONS, estimate_share
 from tlmed.evaluation.estimates.unit_scores import SeedScores, subset
 from tlmed.evaluation.intervals import MIN_FOLDS, num_groups_holding
