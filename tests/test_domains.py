@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tlmed.auditing import audit_domains
 from tlmed.data.manifest import Manifest
@@ -76,3 +78,12 @@ def test_images_of_a_test_patient_in_an_earlier_stage_stop_the_run(tmp_path: Pat
 def test_positive_class_is_needed_with_two_classes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"evaluation\.positive is missing"):
         read_domains(recipe(evaluation={}), Store(tmp_path))
+
+
+def test_a_target_without_labels_is_refused_before_it_is_divided(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((32, 32), dtype=np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "manifest.csv").write_text("path,patient\na.png,p1\n", encoding="utf-8")
+    chain = [{"name": "target", "data": {"folder": str(tmp_path)}}]
+    used = recipe(chain=chain, evaluation={"protocol": {"split": "kfold"}})
+    with pytest.raises(InputError, match="no labels to learn from"):
+        read_domains(used, Store(tmp_path / "store"))

@@ -55,6 +55,8 @@ def read_domains(recipe: Recipe, store: Store) -> dict[str, Manifest]:
             domains[stage.name] = domain.with_table(domain.table.assign(digest=digests.of(files)))
     target = domains[recipe.target.name]
     _check_target(recipe, target)
+    if not target.classes:
+        raise InputError(f"{target.name}: no labels to learn from; add a `label` column or class folders.")
     draw_folds(target, recipe.evaluation.protocol, recipe.evaluation.seeds[:1])  # what cannot be divided stops here
     return domains
 
