@@ -15,7 +15,7 @@ def demo(
     seed: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a probe and four chains on synthetic images, and compare them. About three minutes on two cores."""
+    """Train a probe and four chains on synthetic images, and compare them. Two to three minutes on two cores."""
     import tlmed.recipe
     from tlmed import experiment
     from tlmed.cli.run import print_result
