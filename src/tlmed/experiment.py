@@ -89,15 +89,16 @@ def run(
         audited = audit_domains(recipe, domains, place / "audit.json", shared)
         data = prepare_domains(recipe, audited.domains, shared)
         add_skipped(place / "audit.json", data.skipped)
-        inner = plan_choice(recipe, data.manifests, pairs, shared)
-        unchosen = plan_chain(recipe, data.manifests, pairs, shared)
-        record_references(place, references(recipe, audited, data, unchosen, inner.tasks, {}, shared), finished=False)
+        plan = plan_chain(recipe, data.manifests, pairs, shared)
+        inner = plan_choice(recipe, data.manifests, plan, shared)
+        record_references(place, references(recipe, audited, data, plan, inner.tasks, {}, shared), finished=False)
         choices = choose_settings(inner, data.images, shared)
-        chosen = {fit: choice.candidate for fit, choice in choices.items()}
-        plan = plan_chain(recipe, data.manifests, pairs, shared, chosen) if chosen else unchosen
+        if choices:
+            chosen = {fit: choice.candidate for fit, choice in choices.items()}
+            plan = plan_chain(recipe, data.manifests, pairs, shared, chosen)
+            record_references(place, references(recipe, audited, data, plan, inner.tasks, {}, shared), finished=False)
         target = data.manifests[recipe.target.name]
         write_splits(place, target.table, plan)
-        record_references(place, references(recipe, audited, data, plan, inner.tasks, {}, shared), finished=False)
         trained = train_chain(plan, data.images, shared)
         predictions = predict_chain(plan, target, data.images, shared)
         external = predict_external(recipe, sets, plan, shared)
@@ -148,8 +149,8 @@ def plan_run(
     for name, domain in domains.items():
         check_trainable(domain, name, needs_test=needs_test(recipe, name))
     read_external_sets(recipe, domains, shared)
-    inner = plan_choice(recipe, domains, pairs, shared)
-    return PlannedRun(domains, plan_chain(recipe, domains, pairs, shared), inner, shared)
+    plan = plan_chain(recipe, domains, pairs, shared)
+    return PlannedRun(domains, plan, plan_choice(recipe, domains, plan, shared), shared)
 
 
 def _places(recipe: Recipe, out: Path | str | None, store: Path | str | None) -> tuple[Path, Store]:

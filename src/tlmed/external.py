@@ -41,11 +41,13 @@ class ExternalPredictions:
     Attributes:
         table: predictions; split `test`, fold -1.
         num_unreadable: images that were left out.
+        groups_known: whether something says which images belong together.
         references: keys in the store by kind.
     """
 
     table: pd.DataFrame
     num_unreadable: int
+    groups_known: bool
     references: dict[str, list[str]]
 
 
@@ -143,6 +145,7 @@ def predict_external(
         predicted[name] = ExternalPredictions(
             _predict_set(table, plan, images, store, controls),
             int((~readable).sum()),
+            domain.group_column is not None,
             {**one.references, IMAGES: [*one.references[IMAGES], images.key]},
         )
     return predicted

@@ -60,6 +60,11 @@ class Measured:
     external: Mapping[str, ExternalPredictions]
     flagged: Collection[str] = ()
 
+    @property
+    def groups_known(self) -> bool:
+        """Whether something says which images of the target belong together."""
+        return self.target.group_column is not None
+
 
 @dataclass(frozen=True)
 class Measurements:
@@ -87,10 +92,11 @@ def measure_once(recipe: Recipe, measured: Measured, store: Store) -> Measuremen
             "delivered": recipe.delivered_arm,
             "image": image_of(recipe, recipe.target).model_dump(mode="json"),
             "target": _table_digest(measured.target.table.drop(columns="file")),
-            "groups_known": measured.target.group_column is not None,
+            "groups_known": measured.groups_known,
             "predictions": _table_digest(measured.predictions),
             "external": {
-                name: [_table_digest(one.table), one.num_unreadable] for name, one in measured.external.items()
+                name: [_table_digest(one.table), one.num_unreadable, one.groups_known]
+                for name, one in measured.external.items()
             },
             "flagged": sorted(measured.flagged),
         }
@@ -109,21 +115,20 @@ def measure_once(recipe: Recipe, measured: Measured, store: Store) -> Measuremen
 
 def _measure(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> dict[str, Any]:
     evaluation, predictions = recipe.evaluation, measured.predictions
-    groups_known = measured.target.group_column is not None
-    metrics = _evaluate(recipe, predictions, groups_known=groups_known)
+    metrics = _evaluate(recipe, predictions, groups_known=measured.groups_known)
     metrics["interval"] += _seeds_in_words(recipe, predictions)
     metrics["delivered"] = _compared_arm(recipe, predictions)
     metrics["weighted_training"] = _is_weighted(recipe)
     metrics["protocol"] = evaluation.protocol.model_dump(mode="json")
     metrics |= _measure_calibrated(recipe, predictions)
     if evaluation.protocol.split == "leave-one-source-out":
-        metrics["by_source"] = _measure_by_source(recipe, measured, groups_known=groups_known)
+        metrics["by_source"] = _measure_by_source(recipe, measured)
     metrics["baselines"] = _compare_with_baselines(recipe, measured, thumbnails)
     metrics["usage"] = _check_usage(recipe, measured, thumbnails)
     if measured.flagged:
-        metrics["without_flagged"] = _measure_without(recipe, predictions, measured.flagged, groups_known=groups_known)
+        metrics["without_flagged"] = _measure_without_flagged(recipe, measured)
     metrics["external"] = {
-        name: {"num_unreadable": one.num_unreadable, **_measure_external(recipe, predictions, one.table)}
+        name: {"num_unreadable": one.num_unreadable, **_measure_external(recipe, predictions, one)}
         for name, one in measured.external.items()
     }
     return metrics
@@ -141,7 +146,7 @@ def _evaluate(recipe: Recipe, predictions: pd.DataFrame, *, groups_known: bool) 
     )
 
 
-def _measure_by_source(recipe: Recipe, measured: Measured, *, groups_known: bool) -> dict[str, Any]:
+def _measure_by_source(recipe: Recipe, measured: Measured) -> dict[str, Any]:
     """Of each source, as a test set of its own for models that were not trained on it."""
     folds = measured.plan.folds
     assert folds is not None  # the protocol has some
@@ -149,18 +154,17 @@ def _measure_by_source(recipe: Recipe, measured: Measured, *, groups_known: bool
     of_sources = {}
     for fold, source in enumerate(folds.names):
         rows = predictions[predictions["fold"] == fold].assign(fold=NO_FOLD)
-        of_sources[source] = _evaluate(recipe, rows, groups_known=groups_known)
+        of_sources[source] = _evaluate(recipe, rows, groups_known=measured.groups_known)
     return of_sources
 
 
-def _measure_without(
-    recipe: Recipe, predictions: pd.DataFrame, flagged: Collection[str], *, groups_known: bool
-) -> dict[str, Any]:
-    """Measure on what is left without some images, or say why that cannot be done."""
-    is_flagged = predictions["path"].isin(flagged) & (predictions["split"] == "test")
+def _measure_without_flagged(recipe: Recipe, measured: Measured) -> dict[str, Any]:
+    """Measure on what is left without the flagged images, or say why that cannot be done."""
+    predictions = measured.predictions
+    is_flagged = predictions["path"].isin(measured.flagged) & (predictions["split"] == "test")
     told: dict[str, Any] = {"num_flagged": int(predictions.loc[is_flagged, "path"].nunique())}
     try:
-        return told | _evaluate(recipe, predictions[~is_flagged], groups_known=groups_known)
+        return told | _evaluate(recipe, predictions[~is_flagged], groups_known=measured.groups_known)
     except InputError as error:
         return told | {"not_measured": str(error)}
 
@@ -177,14 +181,14 @@ def _measure_calibrated(recipe: Recipe, predictions: pd.DataFrame) -> dict[str, 
     )
 
 
-def _measure_external(recipe: Recipe, predictions: pd.DataFrame, external: pd.DataFrame) -> dict[str, Any]:
+def _measure_external(recipe: Recipe, predictions: pd.DataFrame, external: ExternalPredictions) -> dict[str, Any]:
     """With calibration and thresholds from here, unchanged there: out-of-fold rows stand in for val."""
     known = predictions if (predictions["fold"] < 0).all() else predictions.assign(split="val", fold=-1)
     fitted_on = known[known["split"] == "val"]
-    held_out = fitted_on.merge(external[["arm", "seed"]].drop_duplicates(), on=["arm", "seed"])
+    held_out = fitted_on.merge(external.table[["arm", "seed"]].drop_duplicates(), on=["arm", "seed"])
     return {
-        **_evaluate(recipe, external, groups_known=bool((external["group"] != external["path"]).any())),
-        **_measure_calibrated(recipe, pd.concat([held_out, external], ignore_index=True)),
+        **_evaluate(recipe, external.table, groups_known=external.groups_known),
+        **_measure_calibrated(recipe, pd.concat([held_out, external.table], ignore_index=True)),
     }
 
 
@@ -204,15 +208,11 @@ def _summarise_input(measured: Measured, thumbnails: Thumbnails) -> dict[str, An
 
 
 def _compare_with_baselines(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> dict[str, Any]:
-    evaluation, plan = recipe.evaluation, measured.plan
-    folds = None
-    if plan.folds is not None:
-        paths = measured.target.table["path"]
-        of_seeds = [pd.DataFrame({"path": paths, "seed": s, "fold": f}) for s, f in plan.folds.of_seed.items()]
-        folds = pd.concat(of_seeds, ignore_index=True)
+    evaluation, table, folds = recipe.evaluation, measured.target.table, measured.plan.folds
+    held_out = None if folds is None else folds.rows(table)[["path", "seed", "fold"]].reset_index(drop=True)
     return compare_with_baselines(
         measured.predictions,
-        baseline_predictions(measured.target.table, thumbnails, folds),
+        baseline_predictions(table, thumbnails, held_out),
         arm=_compared_arm(recipe, measured.predictions),
         positive=evaluation.positive,
         unit=evaluation.unit,

@@ -25,11 +25,7 @@ def write_splits(folder: Path, target: pd.DataFrame, plan: ChainPlan) -> None:
     if plan.folds is None:
         splits = target.assign(fold=NO_FOLD)[columns]
     else:
-        of_seeds = [
-            target.assign(split="test", fold=of_row, seed=seed)[[*columns, "seed"]]
-            for seed, of_row in plan.folds.of_seed.items()
-        ]
-        splits = pd.concat(of_seeds)
+        splits = plan.folds.rows(target.assign(split="test"))[[*columns, "seed"]]
     write_durably(folder / "splits.csv", splits.to_csv(index=False))
 
 

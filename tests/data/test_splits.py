@@ -192,7 +192,10 @@ def test_what_cannot_be_trained_or_tested_is_refused(splits: dict[str, list[str]
 
 
 def test_only_the_target_needs_a_test_split() -> None:
-    check_trainable(divided({"train": ["a", "b"], "test": ["a"]}), "middle")
+    domain = divided({"train": ["a", "b"], "test": ["a"]})
+    check_trainable(domain, "middle")
+    with pytest.raises(InputError, match="the test split holds class 'a' alone"):
+        check_trainable(domain, "target", needs_test=True)
 
 
 def test_data_without_labels_cannot_be_trained() -> None:

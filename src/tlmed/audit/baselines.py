@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tlmed.audit.simple_classifiers import predict_by_forest, predict_by_neighbour
 from tlmed.audit.thumbnails import Thumbnails, halved, intensity_statistics
 from tlmed.evaluation.metrics import Floats, Integers
 
@@ -95,28 +96,13 @@ def _by_shares(
 def _by_forest(
     features: Floats, labels: Integers, is_trained: NDArray[np.bool_], num_classes: int, seed: int
 ) -> Floats:
-    from sklearn.ensemble import ExtraTreesClassifier
-
-    forest = ExtraTreesClassifier(_NUM_TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed)
-    forest.fit(features[is_trained], labels[is_trained])
-    probabilities = np.zeros((int((~is_trained).sum()), num_classes))
-    probabilities[:, forest.classes_] = forest.predict_proba(features[~is_trained])
-    return probabilities
+    return predict_by_forest(features, labels, is_trained, num_classes, seed, num_trees=_NUM_TREES)
 
 
 def _by_neighbour(
     features: Floats, labels: Integers, is_trained: NDArray[np.bool_], num_classes: int, _seed: int
 ) -> Floats:
-    """The higher, the nearer the most alike picture of a class; brightness and contrast do not count."""
-    from scipy.spatial.distance import cdist
-
-    pictures = features - features.mean(axis=1, keepdims=True)
-    pictures /= np.maximum(np.linalg.norm(pictures, axis=1, keepdims=True), 1e-9)
-    closeness = np.zeros((int((~is_trained).sum()), num_classes))
-    for index in np.unique(labels[is_trained]):
-        others = pictures[is_trained & (labels == index)]
-        closeness[:, index] = np.exp(-cdist(pictures[~is_trained], others).min(axis=1))
-    return np.asarray(closeness / closeness.sum(axis=1, keepdims=True))
+    return predict_by_neighbour(features, labels, is_trained, num_classes)
 
 
 def _encode(metadata: pd.DataFrame, is_trained: NDArray[np.bool_]) -> Floats:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tlmed.audit.findings import Finding
 from tlmed.audit.held_out import MAX_UNITS, HeldOutUnits, Telling, measure
 from tlmed.audit.probed_units import ProbedUnits, draw_units
+from tlmed.audit.simple_classifiers import predict_by_forest, predict_by_neighbour
 from tlmed.audit.thumbnails import Thumbnails, border, halved, intensity_statistics
 from tlmed.errors import name_some
 from tlmed.evaluation.metrics import Floats
@@ -227,7 +228,11 @@ def _baselines(units: ProbedUnits, forest: Callable[[Floats], _Scores], seed: in
     statistics = units.mean_of_rows(intensity_statistics(units.thumbnails))
     for baseline, what, score in (
         ("thumbnail_forest", "by a forest on the pictures at 32 x 32 pixels", forest(flat)),
-        ("thumbnail_neighbour", "by the most alike picture at 32 x 32 pixels", lambda u: _neighbour_scores(flat, u)),
+        (
+            "thumbnail_neighbour",
+            "by the most alike picture at 32 x 32 pixels",
+            partial(_neighbour_scores, flat),
+        ),
         ("intensity_statistics", "from brightness and contrast of the whole pictures", forest(statistics)),
     ):
         yield _Probe("simple_baseline", what, score, partial(_named, baseline), is_baseline=True)
@@ -239,34 +244,25 @@ def _named(baseline: str, *_: object) -> dict[str, Any]:
 
 def forest_scores(features: Floats, units: HeldOutUnits, seed: int, *, num_trees: int) -> Floats:
     """(U, K) class probabilities of each unit by a forest that was grown without its fold."""
-    from sklearn.ensemble import ExtraTreesClassifier
-
     scores = np.full((len(features), units.num_classes), 1.0 / units.num_classes)
     if (features == features[:1]).all():
         return scores
     for fold in np.unique(units.folds):
         held_out = units.folds == fold
-        forest = ExtraTreesClassifier(num_trees, min_samples_leaf=2, class_weight="balanced", random_state=seed)
-        forest.fit(features[~held_out], units.labels[~held_out])
-        scores[np.ix_(held_out, forest.classes_)] = forest.predict_proba(features[held_out])
+        scores[held_out] = predict_by_forest(
+            features, units.labels, ~held_out, units.num_classes, seed, num_trees=num_trees
+        )
     return scores
 
 
-def _neighbour_scores(flat: Floats, units: ProbedUnits) -> Floats:
-    """(U, K) the higher, the nearer the most alike picture of a class in the other folds; contrast does not count."""
-    from scipy.spatial.distance import cdist
-
-    pictures = flat - flat.mean(axis=1, keepdims=True)
-    pictures /= np.maximum(np.linalg.norm(pictures, axis=1, keepdims=True), 1e-9)
-    labels, folds = units.held_out.labels, units.held_out.folds
-    distances = np.full((len(flat), len(units.classes)), np.inf)
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        for index in range(len(units.classes)):
-            others = pictures[~held_out & (labels == index)]
-            distances[held_out, index] = cdist(pictures[held_out], others).min(axis=1)
-    closeness = np.exp(-distances)
-    return np.asarray(closeness / closeness.sum(axis=1, keepdims=True))
+def _neighbour_scores(flat: Floats, probed: ProbedUnits) -> Floats:
+    """(U, K) the higher, the nearer the most alike picture of a class in the other folds."""
+    units = probed.held_out
+    scores = np.empty((len(flat), units.num_classes))
+    for fold in np.unique(units.folds):
+        held_out = units.folds == fold
+        scores[held_out] = predict_by_neighbour(flat, units.labels, ~held_out, units.num_classes)
+    return scores
 
 
 def _border_features(units: ProbedUnits) -> Floats:

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from tlmed.data.blanking import BORDER_SHARE
 from tlmed.data.images import FORMATS, UnreadableImage, read_image
 from tlmed.data.prepare import DECODING_VERSION, IMAGES
 from tlmed.recipe.model import ImageSettings
@@ -23,7 +24,6 @@ from tlmed.runtime.progress import track
 from tlmed.runtime.store import Store, content_key, write_json_durably
 
 THUMBNAIL_SIZE = 64
-BORDER_SHARE = 0.125  # of an edge, on each side
 
 # Raised whenever a change of the code changes what is noted about the same file.
 _METADATA_VERSION = 1

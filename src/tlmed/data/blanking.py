@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlmed.recipe.model import Blanking
 
-BORDER_SHARE = 0.125  # of an edge on each side, as in the audit's border probe
+BORDER_SHARE = 0.125  # of an edge on each side; the audit's border probe looks at the same
 CENTRE_SHARE = 0.6  # of an edge: most of the organ; the outer rim of lungs in tightly cut slices lies outside
 BLANK_LEVEL = 128
 

@@ -28,6 +28,10 @@ class Folds:
     of_seed: Mapping[int, NDArray[np.int64]]
     names: tuple[str, ...]
 
+    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The target's table once a repeat, with its `seed` and the `fold` that holds each row out."""
+        return pd.concat([table.assign(fold=of_row, seed=seed) for seed, of_row in self.of_seed.items()])
+
 
 def draw_folds(target: Manifest, protocol: ProtocolSettings, seeds: Sequence[int]) -> Folds | None:
     """Divide the target as the protocol says; None where it has no folds.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from tlmed.evaluation.statistics.multiclass_auroc import one_vs_rest_auroc
 from tlmed.recipe.recipe import Arm, Recipe, candidate_target, training_of
 from tlmed.runtime.store import Store
 from tlmed.transfer.chain import train_chain
-from tlmed.transfer.plan import ChainLayout, ChainPlan, Fit, StageTask, plan_chain
+from tlmed.transfer.plan import ChainLayout, ChainPlan, Fit, StageTask
 from tlmed.transfer.predictions import predict_rows
 
 log = logging.getLogger(__name__)
@@ -55,10 +55,14 @@ class InnerPlan:
     fits: list[_InnerFit]
 
 
-def plan_choice(
-    recipe: Recipe, domains: Mapping[str, Manifest], pairs: Sequence[tuple[str, int]], store: Store
-) -> InnerPlan:
+def plan_choice(recipe: Recipe, domains: Mapping[str, Manifest], outer: ChainPlan, store: Store) -> InnerPlan:
     """Lay out the inner trainings; none where the recipe chooses nothing.
+
+    Args:
+        recipe: resolved.
+        domains: by stage.
+        outer: the plan of the recipe's own settings, whose fits choose.
+        store: that holds the stages.
 
     Raises:
         InputError: an inner fold cannot hold every class, and what `plan_chain` refuses.
@@ -66,7 +70,6 @@ def plan_choice(
     choose = recipe.evaluation.choose
     if choose is None:
         return InnerPlan({}, [])
-    outer = plan_chain(recipe, domains, pairs, store)
     laying = ChainLayout(recipe, domains, [fit.arm for fit in outer.last], store)
     target = domains[recipe.target.name].table
     inner = []

@@ -30,7 +30,7 @@ _NUM_TREES = 200
 _LEAN = "held-out scores lean below 0.5 where there is nothing to learn"
 
 
-def intensity_statistics(pixels: NDArray[np.uint8]) -> pd.DataFrame:
+def intensity_levels(pixels: NDArray[np.uint8]) -> pd.DataFrame:
     """Return mean, standard deviation and 5, 50 and 95 % percentiles of each of (N, C, H, W) images, from 0 to 255."""
     parts = []
     for start in range(0, len(pixels), _IMAGES_AT_ONCE):
@@ -89,9 +89,9 @@ def input_summary(
 
 
 def input_features(pixels: NDArray[np.uint8], headers: pd.DataFrame | None) -> pd.DataFrame:
-    """Return a row an image: its `intensity_statistics` and, where known, what its file's header says."""
-    statistics = intensity_statistics(pixels)
-    return statistics if headers is None else pd.concat([statistics, headers], axis=1)
+    """Return a row an image: its `intensity_levels` and, where known, what its file's header says."""
+    levels = intensity_levels(pixels)
+    return levels if headers is None else pd.concat([levels, headers], axis=1)
 
 
 def compare_input(summary: Mapping[str, Any], features: pd.DataFrame, groups: ArrayLike) -> dict[str, Any]:
