@@ -14,8 +14,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top to the foundation; what stands in one row are siblings, which do not import each other.
 LAYERS = [
     {"cli"},
-    {"experiment"},
-    {"results", "measuring", "references"},
+    {"experiment", "learning_curve"},
+    {"results", "measuring", "references", "provenance", "openings", "request"},
     {"domains", "auditing", "external", "delivery", "draft"},
     {"report"},
     {"serving"},

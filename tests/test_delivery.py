@@ -20,7 +20,8 @@ from tlmed.recipe.protocol import EvaluationSettings
 from tlmed.recipe.recipe import Recipe, resolve_arms, resolved
 from tlmed.runtime.digests import file_digest
 from tlmed.runtime.store import Store
-from tlmed.transfer.plan import STAGES, ChainPlan, Fit, plan_chain
+from tlmed.transfer.plan import ChainPlan, Fit, plan_chain
+from tlmed.transfer.stage_task import STAGES
 
 EVALUATION: dict[str, Any] = {"positive": "sick", "operating_points": [{"target": 0.9}]}
 FOLDED = {**EVALUATION, "protocol": {"split": "kfold", "folds": 3, "repeats": 2}}

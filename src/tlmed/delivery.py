@@ -16,7 +16,8 @@ from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.digests import short_digest
 from tlmed.runtime.store import Store
 from tlmed.serving.bundle import render_model_card, write_bundle
-from tlmed.transfer.plan import STAGES, ChainPlan, Fit, StageTask
+from tlmed.transfer.plan import ChainPlan, Fit
+from tlmed.transfer.stage_task import STAGES, StageTask
 
 
 def deliver_bundle(

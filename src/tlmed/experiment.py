@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,19 @@ from tlmed.auditing import add_skipped, audit_domains, flagged_paths, warnings_o
 from tlmed.data.manifest import Manifest
 from tlmed.data.splits import check_trainable
 from tlmed.domains import needs_test, prepare_domains, read_domains
-from tlmed.errors import InputError, did_you_mean
-from tlmed.external import ExternalSet, predict_external, read_external_sets
+from tlmed.external import predict_external, read_external_sets
 from tlmed.measuring import MEASUREMENTS, Measured, measure_once
-from tlmed.models.weight_pins import pin_weights
+from tlmed.openings import open_tests, register_primary
+from tlmed.provenance import completed_comparison, write_provenance
 from tlmed.recipe.load import load_recipe
-from tlmed.recipe.recipe import Recipe, resolve_arms
+from tlmed.recipe.recipe import Recipe
 from tlmed.references import references
-from tlmed.results import write_results, write_splits
+from tlmed.request import pinned, requested_pairs, run_places
+from tlmed.results import write_report, write_results, write_splits
 from tlmed.runtime.hardware import resolve_hardware
-from tlmed.runtime.inventory import RESERVED_NAMES, record_references
-from tlmed.runtime.ledger import TestSet, open_test
+from tlmed.runtime.inventory import record_references
 from tlmed.runtime.run_folder import open_run_folder, recipe_of_results
-from tlmed.runtime.store import Store, content_key, write_json_durably
+from tlmed.runtime.store import Store, write_json_durably
 from tlmed.transfer.chain import train_chain
 from tlmed.transfer.choice import InnerPlan, choices_card, choose_settings, plan_choice
 from tlmed.transfer.plan import ChainPlan, plan_chain
@@ -46,12 +46,14 @@ class RunResult:
         folder: the run folder.
         predictions: the predictions table.
         metrics: content of `metrics.json`.
+        comparison: content of `comparison.json`; None where there is nothing to compare.
         trained: keys of the stages trained in this call; what is not among them came from the store.
     """
 
     folder: Path
     predictions: pd.DataFrame
     metrics: dict[str, Any]
+    comparison: dict[str, Any] | None
     trained: list[str]
 
 
@@ -77,10 +79,10 @@ def run(
         Stopped: after a stop signal; the same call goes on where it stopped.
     """
     recipe = resolve_hardware(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
-    place, shared = _places(recipe, out, store)
+    place, shared = run_places(recipe, out, store)
     recipe = _with_earlier_controls(recipe, place)
     requested = requested_pairs(recipe, arms, seeds)
-    recipe = _pinned(recipe, place, shared, _with_earlier_pairs(place, requested), may_download=True)
+    recipe = pinned(recipe, place, shared, _with_earlier_pairs(place, requested), may_download=True)
     with open_run_folder(place, recipe) as folder:
         pairs = _with_earlier_pairs(place, requested)
         folder.log("started", arms=sorted({arm for arm, _ in pairs}), seeds=sorted({seed for _, seed in pairs}))
@@ -100,21 +102,25 @@ def run(
         target = data.manifests[recipe.target.name]
         write_splits(place, target.table, plan)
         trained = train_chain(plan, data.images, shared)
+        lineage = write_provenance(place, recipe, audited, data, plan, shared)
+        registered = register_primary(recipe, plan, target, shared)
         predictions = predict_chain(plan, target, data.images, shared)
         external = predict_external(recipe, sets, plan, shared)
-        openings = _open_test(recipe, plan, target, sets, shared)
+        openings = open_tests(recipe, plan, target, sets, shared)
         on = Measured(
             target, plan, predictions, data.images[recipe.target.name], external, flagged=flagged_paths(audited)
         )
         measured = measure_once(recipe, on, shared)
         metrics = measured.metrics | {"test_openings": openings.pop("test"), "external_openings": openings}
         metrics |= {"chosen": choices_card(choices), "audit_warnings": warnings_of(audited)}
-        write_results(place, recipe, plan, predictions, external, metrics, measured.input_summary, shared)
+        comparison = completed_comparison(measured.comparison, registered, lineage)
+        write_results(place, recipe, plan, predictions, external, metrics, comparison, measured.input_summary, shared)
+        write_report(place, domains)
         write_json_durably(place / _PAIRS_FILE, pairs)
         needed = references(recipe, audited, data, plan, inner.tasks, external, shared) | {MEASUREMENTS: [measured.key]}
         record_references(place, needed, finished=True)
         folder.log("finished", trained=trained)
-    return RunResult(place, predictions, metrics, trained)
+    return RunResult(place, predictions, metrics, comparison, trained)
 
 
 @dataclass(frozen=True)
@@ -142,46 +148,15 @@ def plan_run(
 ) -> PlannedRun:
     """Lay a run out without training; near-copies are looked for, which a run then need not; else as `run`."""
     recipe = resolve_hardware(recipe)
-    place, shared = _places(recipe, out, store)
+    place, shared = run_places(recipe, out, store)
     pairs = requested_pairs(recipe, arms, seeds)
-    recipe = _pinned(recipe, place, shared, pairs, may_download=False)
+    recipe = pinned(recipe, place, shared, pairs, may_download=False)
     domains = audit_domains(recipe, read_domains(recipe, shared), None, shared).domains
     for name, domain in domains.items():
         check_trainable(domain, name, needs_test=needs_test(recipe, name))
     read_external_sets(recipe, domains, shared)
     plan = plan_chain(recipe, domains, pairs, shared)
     return PlannedRun(domains, plan, plan_choice(recipe, domains, plan, shared), shared)
-
-
-def _places(recipe: Recipe, out: Path | str | None, store: Path | str | None) -> tuple[Path, Store]:
-    place = Path(out) if out is not None else Path("runs") / recipe.name
-    shared = Store(Path(store) if store is not None else place.parent)
-    if place.name in RESERVED_NAMES and place.resolve().parent == shared.root:
-        raise InputError(f"{place}: the store keeps something else under this name; choose another --out.")
-    return place, shared
-
-
-def requested_pairs(recipe: Recipe, arms: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
-    """The (arm, seed) pairs that a call asks for.
-
-    Raises:
-        InputError: an arm that the recipe does not have.
-    """
-    known = resolve_arms(recipe)
-    for arm in arms:
-        if arm not in known:
-            raise InputError(f"--arm: the recipe {recipe.name} has no arm {arm!r}.{did_you_mean(arm, known)}")
-    return [(arm, seed) for arm in known if not arms or arm in arms for seed in (seeds or recipe.evaluation.seeds)]
-
-
-def _pinned(
-    recipe: Recipe, place: Path, store: Store, pairs: Sequence[tuple[str, int]], *, may_download: bool
-) -> Recipe:
-    """The recipe with one file for ever behind every name of weights on a hub."""
-    arms = {arm for arm, _ in pairs} & resolve_arms(recipe).keys()
-    return pin_weights(
-        recipe, store.root, needed_arms=arms, earlier=recipe_of_results(place), may_download=may_download
-    )
 
 
 def _with_earlier_controls(recipe: Recipe, place: Path) -> Recipe:
@@ -197,14 +172,3 @@ def _with_earlier_pairs(place: Path, requested: Sequence[tuple[str, int]]) -> li
     file = place / _PAIRS_FILE
     earlier = [(arm, seed) for arm, seed in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
     return [*earlier, *(pair for pair in requested if pair not in earlier)]
-
-
-def _open_test(
-    recipe: Recipe, plan: ChainPlan, target: Manifest, sets: Mapping[str, ExternalSet], store: Store
-) -> dict[str, int]:
-    """Note in the store's ledger what is tested on, and how; returns how often each set was opened, `test` first."""
-    tested = target.table if plan.folds is not None else target.table[target.table["split"] == "test"]
-    digests = {"test": tested["digest"], **{name: one.manifest.table["digest"] for name, one in sets.items()}}
-    settings = content_key(recipe.evaluation.model_dump(mode="json", exclude={"seeds", "external"}))
-    looks = [*plan.last.values(), settings]
-    return {name: open_test(store, TestSet.of(of_set), looks, recipe=recipe.name) for name, of_set in digests.items()}

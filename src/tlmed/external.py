@@ -17,8 +17,9 @@ from tlmed.errors import InputError, did_you_mean, name_some
 from tlmed.recipe.recipe import Recipe, resolve_arms
 from tlmed.runtime.digests import FileDigests
 from tlmed.runtime.store import Store
-from tlmed.transfer.plan import ChainPlan, StageTask
+from tlmed.transfer.plan import ChainPlan
 from tlmed.transfer.predictions import predict_rows
+from tlmed.transfer.stage_task import StageTask
 
 
 @dataclass(frozen=True)

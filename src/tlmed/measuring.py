@@ -24,6 +24,9 @@ from tlmed.data.manifest import Manifest
 from tlmed.data.prepare import PreparedImages
 from tlmed.errors import InputError
 from tlmed.evaluation.assessment.drift import input_summary
+from tlmed.evaluation.comparison.compare import compare_arms
+from tlmed.evaluation.comparison.contrasts import Asked
+from tlmed.evaluation.comparison.recipe_question import asked_of_recipe
 from tlmed.evaluation.decisions.calibrated_metrics import measure_calibrated
 from tlmed.evaluation.estimates.baseline_comparison import compare_with_baselines
 from tlmed.evaluation.evaluate import evaluate_predictions
@@ -34,7 +37,7 @@ from tlmed.runtime.store import Store, content_key, write_json_durably
 from tlmed.transfer.plan import NO_FOLD, ChainPlan
 
 MEASUREMENTS = "measurements"
-_METRICS, _INPUT = "metrics.json", "input.json"
+_METRICS, _COMPARISON, _INPUT = "metrics.json", "comparison.json", "input.json"
 _HEADERS = ["width", "height", "ratio", "mode", "format"]
 # Of a manifest, what is no metadata that a model could follow.
 _NO_METADATA = ("path", "file", "label", "group", "unit", "split", "digest", "patient", "study", "series", "slice")
@@ -73,22 +76,26 @@ class Measurements:
     Attributes:
         key: in the store, under the kind `measurements`.
         metrics: content of `metrics.json`.
+        comparison: of the arms; None where there is nothing to compare.
         input_summary: of the images trained on, for later comparison with others; see `evaluation.drift`.
     """
 
     key: str
     metrics: dict[str, Any]
+    comparison: dict[str, Any] | None
     input_summary: dict[str, Any]
 
 
 def measure_once(recipe: Recipe, measured: Measured, store: Store) -> Measurements:
     """Measure a run, or take from the store what was found when it was measured before."""
+    asked = asked_of_recipe(recipe, measured.predictions["arm"].unique())
     key = content_key(
         {
             "code": source_digest("evaluation", "audit", "measuring.py"),
             "evaluation": recipe.evaluation.model_dump(mode="json", exclude={"seeds", "external"}),
             "fixed_seeds": _fixed_stages(recipe),
             "weighted": _is_weighted(recipe),
+            "asked": None if asked is None else asdict(asked),
             "delivered": recipe.delivered_arm,
             "image": image_of(recipe, recipe.target).model_dump(mode="json"),
             "target": _table_digest(measured.target.table.drop(columns="file")),
@@ -106,11 +113,13 @@ def measure_once(recipe: Recipe, measured: Measured, store: Store) -> Measuremen
             if not store.is_complete(MEASUREMENTS, key):
                 thumbnails = _thumbnails(recipe, measured.target, store)
                 write_json_durably(folder / _METRICS, _measure(recipe, measured, thumbnails))
+                write_json_durably(folder / _COMPARISON, _compare(recipe, measured, asked))
                 write_json_durably(folder / _INPUT, _summarise_input(measured, thumbnails))
-    metrics, summary = (
-        json.loads((store.folder(MEASUREMENTS, key) / name).read_text(encoding="utf-8")) for name in (_METRICS, _INPUT)
+    metrics, comparison, summary = (
+        json.loads((store.folder(MEASUREMENTS, key) / name).read_text(encoding="utf-8"))
+        for name in (_METRICS, _COMPARISON, _INPUT)
     )
-    return Measurements(key, metrics, summary)
+    return Measurements(key, metrics, comparison, summary)
 
 
 def _measure(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> dict[str, Any]:
@@ -132,6 +141,20 @@ def _measure(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> dict
         for name, one in measured.external.items()
     }
     return metrics
+
+
+def _compare(recipe: Recipe, measured: Measured, asked: Asked | None) -> dict[str, Any] | None:
+    evaluation = recipe.evaluation
+    if asked is None:
+        return None
+    return compare_arms(
+        measured.predictions,
+        asked,
+        positive=evaluation.positive,
+        unit=evaluation.unit,
+        groups_known=measured.groups_known,
+        split=evaluation.protocol.split,
+    )
 
 
 def _evaluate(recipe: Recipe, predictions: pd.DataFrame, *, groups_known: bool) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from tlmed.domains import PreparedDomains
 from tlmed.external import ExternalPredictions
 from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.store import Store
-from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
+from tlmed.transfer.plan import ChainPlan
 from tlmed.transfer.predictions import PREDICTIONS, predicted_stage
+from tlmed.transfer.stage_task import STAGES, StageTask
 
 
 def references(

@@ -134,7 +134,7 @@ def test_what_fails_leaves_the_folder_as_it_was(
     arguments = ("evaluate", "other tool.csv", "--positive", "ill", "--out", "here", "--threshold")
     assert tlmed(*arguments, "0.4").exit_code == 0
     before = {file.name: file.read_bytes() for file in Path("here").iterdir()}
-    monkeypatch.setattr("tlmed.report.evaluation_figures.draw_assessment", fail)
+    monkeypatch.setattr("tlmed.report.pages.evaluation_figures.draw_assessment", fail)
     assert tlmed(*arguments, "0.5").exit_code == 1
     assert {file.name: file.read_bytes() for file in Path("here").iterdir()} == before
     assert tlmed(*arguments, "0.5", "--out", "there").exit_code == 1

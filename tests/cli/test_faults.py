@@ -35,7 +35,8 @@ def assert_not_written(answer: Answer, number: int, place: str) -> None:
 
 def results(folder: str) -> dict[str, bytes]:
     """Every file of a store with its run but those that hold times, and the digests of such."""
-    with_times = {"log.jsonl", "test-ledger.jsonl", "stage.json", "digests.json", "digests.sqlite"}
+    with_times = {"log.jsonl", "stage.json", "digests.json", "digests.sqlite", "test-ledger.jsonl"}
+    with_times |= {"question-ledger.jsonl", "comparison.json", "lineage.json", "report.html"}
     files = [file for file in Path(folder).rglob("*") if file.is_file() and not file.name.endswith(".lock")]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files if file.name not in with_times}
 

@@ -111,7 +111,7 @@ def test_everyday_pictures_are_of_all_classes_and_one_in_eight_is_for_val(tmp_pa
 
 
 def test_chest_findings_are_of_all_classes_with_three_slices_a_patient(tmp_path: Path) -> None:
-    table = table_of(write_phantoms(FINDING.model_copy(update={"num_images": 6 * 8 * 3}), Store(tmp_path)))
+    table = table_of(write_phantoms(FINDING.model_copy(update={"num_images": len(FINDINGS) * 8 * 3}), Store(tmp_path)))
     assert set(table["label"]) == set(FINDINGS)
     by_patient = table.groupby("patient")
     assert (by_patient.size() == 3).all()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tlmed.errors import InputError
-from tlmed.runtime.ledger import LEDGER, TestSet, open_test
+from tlmed.runtime.ledger import LEDGER, TestSet, open_test, register_question
 from tlmed.runtime.store import Store
 
 
@@ -62,3 +62,47 @@ def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
     (tmp_path / LEDGER).write_text('{"test": "x"}\n', encoding="utf-8")
     with pytest.raises(InputError, match=r"test-ledger\.jsonl, line 1: damaged"):
         open_test(Store(tmp_path), TEST, ["model-1"], recipe="first")
+
+
+FIRST, SECOND = {"text": "a minus b, auroc"}, {"text": "c minus b, auroc"}
+
+
+def test_a_question_written_down_before_the_test_was_opened_stays_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    before = register_question(store, TEST, FIRST, recipe="study")
+    open_test(store, TEST, ["model-1"], recipe="study")
+    after = register_question(store, TEST, FIRST, recipe="study")
+    assert before == after
+    assert before.changed_after_looking is None
+
+
+def test_a_question_changed_after_looking_is_marked_for_ever(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    register_question(store, TEST, FIRST, recipe="study")
+    assert register_question(store, TEST, SECOND, recipe="study").changed_after_looking is None
+    open_test(store, TEST, ["model-1"], recipe="study")
+    third = {"text": "a minus c, auroc"}
+    for _ in range(2):
+        changed = register_question(store, TEST, third, recipe="study").changed_after_looking
+        assert changed is not None
+        assert "had opened the test 1 time; before, it was: a minus b, auroc | c minus b, auroc" in changed
+    assert register_question(store, TEST, FIRST, recipe="study").changed_after_looking is None
+
+
+def test_a_first_question_after_looking_is_marked_as_well(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    open_test(store, TEST, ["model-1"], recipe="study")
+    open_test(store, TEST, ["model-2"], recipe="study")
+    changed = register_question(store, TEST, FIRST, recipe="study").changed_after_looking
+    assert changed is not None
+    assert changed.endswith("after this recipe had opened the test 2 times")
+
+
+def test_questions_of_other_recipes_are_counted_and_do_not_count_as_a_change(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    register_question(store, TEST, FIRST, recipe="study")
+    open_test(store, TEST, ["model-1"], recipe="study")
+    other = register_question(store, TEST, SECOND, recipe="another")
+    assert (other.changed_after_looking, other.others_on_this_test) == (None, 1)
+    assert register_question(store, TEST, FIRST, recipe="same question").others_on_this_test == 1
+    assert register_question(store, TestSet.of(["file-c"]), SECOND, recipe="elsewhere").others_on_this_test == 0

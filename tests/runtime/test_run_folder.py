@@ -48,6 +48,22 @@ def test_more_seeds_and_other_workers_are_the_same_recipe(tmp_path: Path) -> Non
     assert events[-1]["value"] == 1
 
 
+def test_words_about_the_study_and_its_data_may_be_added_after_the_results(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path, recipe()):
+        (tmp_path / METRICS_FILE).write_text("{}", encoding="utf-8")
+    data = {"phantom": {"kind": "chest-target"}, "licence": "CC0", "reference": "somewhere"}
+    with open_run_folder(tmp_path, recipe(chain=[{"name": "target", "data": data}], study={"years": "2020"})):
+        assert "licence: CC0" in (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
+
+
+def test_another_primary_contrast_is_another_recipe(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path, recipe()):
+        (tmp_path / METRICS_FILE).write_text("{}", encoding="utf-8")
+    changed = recipe(evaluation={"comparison": {"primary": ["scratch", "probe"]}})
+    with pytest.raises(InputError, match=r"evaluation\.comparison\.primary"), open_run_folder(tmp_path, changed):
+        pass
+
+
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
     with (
         open_run_folder(tmp_path, recipe()),

@@ -12,7 +12,7 @@ from tlmed.runtime.integrity import seal
 from tlmed.runtime.store import Store
 from tlmed.transfer import estimate
 from tlmed.transfer.estimate import SpeedEstimate, TimeEstimate, estimate_speeds, total
-from tlmed.transfer.plan import STAGES
+from tlmed.transfer.stage_task import STAGES
 
 RESNET = known_backbones()["resnet18"]
 

@@ -356,3 +356,58 @@ def test_control_arms_differ_from_their_twin_in_the_target_alone(plan: Callable[
     assert permuted.table["path"].tolist() == twin.table["path"].tolist()
     assert permuted.table["label"].tolist() != twin.table["label"].tolist()
     assert permuted.step == "target (permuted-labels)"
+
+
+COMPARED_ARMS: dict[str, Any] = {
+    "generic": {"stages": ["generic", "target"]},
+    "generic-related": {"stages": ["generic", "related", "target"]},
+    "generic-longer": {"stages": ["generic", "target"], "control": "longer"},
+    "generic-placebo": {"stages": ["generic", "related", "target"], "control": "placebo"},
+}
+
+
+@pytest.mark.parametrize(
+    ("related", "target", "epochs"),
+    [
+        # 6 train images each. Related: 7 epochs of 1 step; target: 4 of 3 steps, so 3 more epochs make up for 7 steps.
+        ({"epochs": 7, "batch_size": 6}, {"epochs": 4, "batch_size": 2}, 7),
+        # 6 more steps are 2 epochs, none left over.
+        ({"epochs": 2, "batch_size": 2}, {"epochs": 4, "batch_size": 2}, 6),
+    ],
+)
+def test_the_longer_control_takes_as_many_steps_as_the_chain(
+    plan: Callable[..., ChainPlan], related: dict[str, int], target: dict[str, int], epochs: int
+) -> None:
+    generic, middle, last = CONTENT["chain"]
+    chain = [generic, {**middle, "training": related}, {**last, "training": target}]
+    made = plan(recipe(chain=chain, arms=COMPARED_ARMS))
+    longer, full = (made.tasks[made.last[Fit(arm, 0)]] for arm in ("generic-longer", "generic-related"))
+    assert [task.stage.name for task in longer.lineage()] == ["generic", "target"]
+    assert longer.training.epochs == epochs
+    of_chain = sum(task.num_steps for task in full.lineage())
+    assert of_chain <= sum(task.num_steps for task in longer.lineage()) < of_chain + 3
+
+
+def test_the_placebo_permutes_the_labels_of_the_middle_stage_alone(plan: Callable[..., ChainPlan]) -> None:
+    made = plan(recipe(arms=COMPARED_ARMS))
+    placebo, full = (made.tasks[made.last[Fit(arm, 0)]].lineage() for arm in ("generic-placebo", "generic-related"))
+    assert placebo[0] is full[0]
+    assert placebo[1].route == "random weights -> generic -> related (permuted-labels)"
+    assert placebo[1].num_steps == full[1].num_steps
+    for split in ("train", "val"):
+        labels = [sorted(lineage[1].rows(split)["label"]) for lineage in (placebo, full)]
+        assert labels[0] == labels[1]
+    assert placebo[1].table["label"].tolist() != full[1].table["label"].tolist()
+    pd.testing.assert_frame_equal(placebo[2].table, full[2].table)
+
+
+def test_an_arm_may_train_the_target_in_a_way_of_its_own(plan: Callable[..., ChainPlan]) -> None:
+    arms = {
+        "generic": {"stages": ["generic", "target"]},
+        "plain": {"stages": ["generic", "target"], "training": {"views": {"enabled": False}}},
+    }
+    made = plan(recipe(arms=arms))
+    of_arms = [made.tasks[made.last[Fit(arm, 0)]] for arm in arms]
+    assert [task.training.views.enabled for task in of_arms] == [True, False]
+    assert of_arms[0].training.epochs == of_arms[1].training.epochs
+    assert of_arms[0].parent is of_arms[1].parent

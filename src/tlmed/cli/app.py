@@ -9,10 +9,12 @@ import typer
 
 from tlmed.cli.audit import audit
 from tlmed.cli.clean import clean
+from tlmed.cli.compare import compare
 from tlmed.cli.demo import demo
 from tlmed.cli.evaluate import evaluate
 from tlmed.cli.init import init
 from tlmed.cli.predict import predict
+from tlmed.cli.report import report
 from tlmed.cli.run import run
 from tlmed.cli.weights import weights_app
 
@@ -25,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for _verb in (demo, init, run, audit, predict, evaluate, clean):
+for _verb in (demo, init, run, compare, report, audit, predict, evaluate, clean):
     app.command()(_verb)
 app.add_typer(weights_app, name="weights")
 

@@ -59,7 +59,7 @@ def audit(
     show_log()
     log.info("reading %s", data)  # before what follows is imported: the first word after half a second
     from tlmed.auditing import audit_content, stop_on_errors, write_audit
-    from tlmed.report.audit_page import audit_page
+    from tlmed.report.pages.audit_page import audit_page
     from tlmed.runtime.store import write_durably
 
     _check_kinds(waive or ())

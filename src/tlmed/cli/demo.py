@@ -18,7 +18,7 @@ def demo(
     """Train a probe and four chains on synthetic images, and compare them. Two to three minutes on two cores."""
     import tlmed.recipe
     from tlmed import experiment
-    from tlmed.cli.run import print_result
+    from tlmed.cli.run import print_result, result_card
     from tlmed.cli.screen import print_json, show_log
     from tlmed.recipe.load import load_recipe
 
@@ -26,9 +26,6 @@ def demo(
     recipe = load_recipe(Path(tlmed.recipe.__file__).parent / "builtin" / "demo.yaml")
     result = experiment.run(recipe, out=out, seeds=seed or ())
     if as_json:
-        print_json(
-            {"folder": str(result.folder), "trained": result.trained, "metrics": result.metrics, "note": recipe.note}
-        )
+        print_json({**result_card(result), "note": recipe.note})
     else:
-        print_result(result)
-        print(recipe.note)
+        print_result(result, recipe.note)

@@ -17,10 +17,11 @@ def show_plan(
 
     from tlmed.cli.screen import print_json
     from tlmed.experiment import plan_run
-    from tlmed.report.plan_view import count_rows, count_table, design_sentences, plan_tree
+    from tlmed.report.run.plan_view import count_rows, count_table, design_sentences, plan_tree
     from tlmed.runtime.progress import format_seconds
     from tlmed.transfer.estimate import TimeEstimate, estimate_seconds, total
-    from tlmed.transfer.plan import STAGES, ChainPlan
+    from tlmed.transfer.plan import ChainPlan
+    from tlmed.transfer.stage_task import STAGES
 
     planned = plan_run(recipe, out=out, store=store, arms=arms, seeds=seeds)
     tasks = planned.inner.tasks | planned.plan.tasks

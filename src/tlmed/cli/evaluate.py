@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tlmed.evaluation.assessment.assessment import Assessment, Question
     from tlmed.evaluation.assessment.case_data import Cases
     from tlmed.evaluation.assessment.threshold_choice import Target
-    from tlmed.report.evaluation_page import Section
+    from tlmed.report.parts import Section
     from tlmed.runtime.store import Store
     from tlmed.serving.bundle import Bundle
 
@@ -77,7 +77,7 @@ def evaluate(
     column fold, a best epoch or threshold that was picked on these cases, and
     cases that the model was trained on.
     """
-    from tlmed.cli.screen import show_log
+    from tlmed.cli.screen import print_json, print_sections, show_log
     from tlmed.errors import InputError
 
     show_log()
@@ -120,11 +120,9 @@ def evaluate(
     assessment.metrics.update(found, source=str(source), data=None if data is None else str(data))
     said = _write(folder, assessment, f"Evaluation of {name}")
     if as_json:
-        from tlmed.cli.screen import print_json
-
         print_json(assessment.metrics)
     else:
-        _show(said, folder)
+        print_sections(said, f"Figures, page and pictures: {folder / 'evaluation.html'}")
 
 
 def _target(aim: str | None, assure: str | None) -> Target | None:
@@ -224,8 +222,8 @@ def _name(path: Path) -> str:
 
 def _write(folder: Path, assessment: Assessment, title: str) -> list[Section]:
     """Write the answer, after all of it was made: what fails leaves the folder as it was."""
-    from tlmed.report.evaluation_figures import draw_assessment
-    from tlmed.report.evaluation_page import render_html, render_markdown, sections
+    from tlmed.report.pages.evaluation_figures import draw_assessment
+    from tlmed.report.pages.evaluation_page import render_html, render_markdown, sections
     from tlmed.runtime.store import write_durably
 
     metrics = assessment.metrics
@@ -248,26 +246,3 @@ def _write(folder: Path, assessment: Assessment, title: str) -> list[Section]:
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _show(said: list[Section], folder: Path) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    for section in said:
-        console.print(f"[bold]{escape(section.title)}[/bold]")
-        if section.grid is not None:
-            table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-            for name in section.grid.header:
-                table.add_column(escape(name), overflow="fold")  # no figure is cut off
-            for row in section.grid.rows:
-                table.add_row(*map(escape, row))
-            console.print(table)
-        for sentence in section.sentences:
-            console.print(escape(sentence), style="dim", highlight=False)
-        console.print()
-    console.print(f"Figures, page and pictures: {folder / 'evaluation.html'}", soft_wrap=True)
-    console.print("Research use only, not a medical device.")

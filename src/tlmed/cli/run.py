@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,8 +30,9 @@ def run(
     control: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also train the delivered chain on images or labels it cannot learn from honestly: border-only, "
-            "centre-blanked or permuted-labels; may be repeated."
+            help="Also train a control: generic-longer and generic-placebo tell a domain from more training; "
+            "border-only, centre-blanked and permuted-labels show what the delivered chain reaches on images or labels "
+            "it cannot learn from honestly. May be repeated."
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; train nothing.")] = False,
@@ -52,9 +53,9 @@ def run(
 
     result = experiment.run(loaded, out=out, store=store, arms=arm or (), seeds=seed or ())
     if as_json:
-        print_json({"folder": str(result.folder), "trained": result.trained, "metrics": result.metrics})
+        print_json(result_card(result))
     else:
-        print_result(result)
+        print_result(result, loaded.note)
 
 
 def _with_controls(recipe: Recipe, kinds: Sequence[str]) -> Recipe:
@@ -67,12 +68,22 @@ def _with_controls(recipe: Recipe, kinds: Sequence[str]) -> Recipe:
         raise InputError(str(error)) from error
 
 
-def print_result(result: RunResult) -> None:
-    """Print the results table and where everything lies."""
+def result_card(result: RunResult) -> dict[str, Any]:
+    """Return the machine-readable answer."""
+    return {
+        "folder": str(result.folder),
+        "trained": result.trained,
+        "metrics": result.metrics,
+        "comparison": result.comparison,
+    }
+
+
+def print_result(result: RunResult, note: str | None) -> None:
+    """Print the results table, where everything lies, and at last the verdict."""
     from rich.console import Console
 
-    from tlmed.report.run_summary import summary_sentences
-    from tlmed.report.tables import baselines_table, results_table
+    from tlmed.report.run.run_summary import summary_sentences
+    from tlmed.report.run.tables import baselines_table, results_table
 
     console = Console()
     console.print(results_table(result.metrics))
@@ -82,4 +93,11 @@ def print_result(result: RunResult) -> None:
         console.print(sentence, style="yellow" if sentence.startswith("Warning") else None, highlight=False)
     what = "Pictures, tables and the bundle" if (result.folder / "bundle").exists() else "Pictures and tables"
     console.print(f"{what}: {result.folder}", soft_wrap=True)
+    console.print(f"To read and to print: {result.folder / 'report.html'}", soft_wrap=True)
     console.print("Research use only, not a medical device.")
+    if note is not None:
+        console.print(note, highlight=False)
+    if result.comparison is not None:
+        console.print(result.comparison["verdict"]["sentence"], style="bold", highlight=False)
+        if result.comparison["attribution"] is not None:
+            console.print(result.comparison["attribution"]["sentence"], highlight=False)

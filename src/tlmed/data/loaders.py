@@ -17,7 +17,7 @@ from tlmed.data.augment import draw_numbers, training_views
 from tlmed.data.mixing import Mix, draw_mix, mixed, partners
 from tlmed.data.sampling import balanced_order, shuffled_order
 from tlmed.errors import InputError
-from tlmed.recipe.training import TrainingSettings
+from tlmed.recipe.training import TrainingSettings, num_batches_per_epoch
 
 _Item_co = TypeVar("_Item_co", covariant=True)
 
@@ -106,11 +106,6 @@ class Ingredients(NamedTuple):
             field.to(device, non_blocking=True) for field in (self.pixels, self.labels, self.positions)
         )
         return Ingredients(pixels, labels, positions, self.draws)
-
-
-def num_batches_per_epoch(num_images: int, batch_size: int) -> int:
-    """Full batches only: a last batch of one image breaks batch norm; what is left over comes in another epoch."""
-    return max(1, num_images // batch_size)
 
 
 class TrainingSteps(Dataset[Batch]):

@@ -322,18 +322,6 @@ def emphysema(drawn: Slice) -> None:
             drawn.replace_in_lung(side, 0.9 * _ellipse(drawn.x, drawn.y, center, (radius, radius)), _AIR)
 
 
-FINDINGS = MappingProxyType(
-    {
-        "consolidation": consolidation,
-        "emphysema": emphysema,
-        "ground-glass": ground_glass,
-        "nodules": nodules,
-        "normal": normal,
-        "effusion": effusion,
-    }
-)
-
-
 def viral_pneumonia(drawn: Slice, extent: float) -> None:
     """Ground glass under the pleura of both lungs, to the side and back; some of it consolidated."""
     generator = drawn.generator
@@ -351,6 +339,24 @@ def pulmonary_oedema(drawn: Slice, extent: float) -> None:
         for _ in range(1 + drawn.generator.binomial(3, extent)):
             center = drawn.place_in_lung(side, (0.1, 0.5), (90, 240))
             _haze(drawn, side, center, (0.12, 0.22), 0.5 + extent)
+
+
+def any_oedema(drawn: Slice) -> None:
+    """Pulmonary oedema, more or less of it."""
+    pulmonary_oedema(drawn, drawn.generator.uniform(0.1, 0.9))
+
+
+FINDINGS = MappingProxyType(
+    {
+        "consolidation": consolidation,
+        "emphysema": emphysema,
+        "ground-glass": ground_glass,
+        "nodules": nodules,
+        "normal": normal,
+        "effusion": effusion,
+        "oedema": any_oedema,
+    }
+)
 
 
 def _haze(drawn: Slice, side: int, center: tuple[float, float], radius: tuple[float, float], strength: float) -> None:

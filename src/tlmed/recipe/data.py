@@ -42,6 +42,7 @@ class DataSettings(Settings):
             whose labels contradict each other whole.
         on_leak: `drop_train` takes the offending rows out of training; the default stops.
         on_bad_image: `skip` leaves unreadable images out and lists them; the default stops.
+        licence, reference: of the images, as the report is to state them.
         use: `all` pools the rows of every split of a generic or middle domain and carves val anew, by group.
     """
 
@@ -53,6 +54,8 @@ class DataSettings(Settings):
     on_leak: Literal["fail", "drop_train"] = "fail"
     on_bad_image: Literal["fail", "skip"] = "fail"
     use: Literal["split", "all"] = "split"
+    licence: str | None = None
+    reference: str | None = None
 
     @model_validator(mode="after")
     def _exactly_one_source(self) -> DataSettings:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tlmed.recipe.comparison import ComparisonSettings
 from tlmed.recipe.data import DataSettings
 from tlmed.recipe.settings import Settings
 
@@ -86,6 +87,7 @@ class EvaluationSettings(Settings):
         operating_points: thresholds of the delivered model.
         external: further data sets of the target's classes that are only ever tested on, by name.
         choose: settings that are chosen within each training set; default: none, the recipe's own hold.
+        comparison: what is asked of the arms.
     """
 
     positive: str | tuple[str, ...] | None = None
@@ -99,6 +101,7 @@ class EvaluationSettings(Settings):
     operating_points: tuple[OperatingPointSettings, ...] = (OperatingPointSettings(target=0.9),)
     external: dict[str, DataSettings] = {}
     choose: ChoiceSettings | None = None
+    comparison: ComparisonSettings = ComparisonSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -15,11 +15,14 @@ from tlmed.recipe.hub_name import HUB, HubName
 from tlmed.recipe.model import BackboneSettings, Blanking, ImageSettings
 from tlmed.recipe.protocol import EvaluationSettings, RuntimeSettings
 from tlmed.recipe.settings import Settings
+from tlmed.recipe.study import StudySettings
 from tlmed.recipe.training import PRESETS, StrategySettings, TrainingSettings
 from tlmed.recipe.validation import explain
 
-Control = Literal["border-only", "centre-blanked", "permuted-labels"]
+Control = Literal["border-only", "centre-blanked", "permuted-labels", "longer", "placebo"]
 CONTROLS = get_args(Control)
+# What the chain is compared with, to tell a domain from more training; the others take something from the target.
+COMPARISON_CONTROLS = ("longer", "placebo")
 
 GENERIC_STAGE, PROBE_ARM = "generic", "probe"
 NO_WEIGHTS = "none"
@@ -56,14 +59,18 @@ class ArmSettings(Settings):
 
     Attributes:
         weights, strategy: the starting weights and the target's strategy where not the recipe's.
+        training: of the target, over the recipe's.
         control: what the target stage must do without, to see what a model reaches that cannot use it: `border-only`
             and `centre-blanked` train and test on such images, `permuted-labels` trains on labels that were permuted
-            among the groups.
+            among the groups. Or what more training alone brings: `longer` trains the target for as many more epochs as
+            the stages that it lacks of the comparison's first arm take optimiser steps; in `placebo` the middle stages
+            train on permuted labels.
     """
 
     stages: tuple[str, ...]
     weights: str | None = None
     strategy: StrategySettings | None = None
+    training: dict[str, Any] = {}
     control: Control | None = None
 
 
@@ -75,6 +82,7 @@ class Arm:
     stages: tuple[str, ...]
     weights: str
     strategy: StrategySettings
+    training: Mapping[str, Any] = field(default_factory=dict)
     control: Control | None = None
 
     @property
@@ -100,6 +108,7 @@ class Recipe(Settings):
     runtime: RuntimeSettings = RuntimeSettings()
     waive: tuple[str, ...] = ()
     note: str | None = None
+    study: StudySettings = StudySettings()
 
     @field_validator("backbone", mode="before")
     @classmethod
@@ -136,7 +145,10 @@ class Recipe(Settings):
             _check_can_cache(stage.name, strategies, training_of(self, stage))
         for name in self.evaluation.choose.among if self.evaluation.choose is not None else ():
             training_of(self, candidate_target(self, name))
+        for arm in arms.values():
+            training_of(self, target_of(self, arm))
         _ = self.delivered_arm
+        _check_comparison(self)
         return self
 
     @property
@@ -187,6 +199,18 @@ def _check_can_cache(stage: str, strategies: Sequence[StrategySettings], trainin
         )
 
 
+def _check_comparison(recipe: Recipe) -> None:
+    """Refuse contrasts of arms that are not there."""
+    arms, comparison = resolve_arms(recipe), recipe.evaluation.comparison
+    named = {"primary": comparison.primary or (), **comparison.contrasts}
+    for contrast, of_contrast in named.items():
+        for arm in of_contrast:
+            if arm not in arms:
+                raise ValueError(
+                    f"evaluation.comparison: {contrast} names an unknown arm {arm!r}.{did_you_mean(arm, arms)}"
+                )
+
+
 def training_of(recipe: Recipe, stage: StageSettings) -> TrainingSettings:
     """The stage's training settings: stage over recipe over preset.
 
@@ -212,6 +236,12 @@ def candidate_target(recipe: Recipe, candidate: str | None) -> StageSettings:
         return recipe.target
     training = merge(recipe.target.training, choose.among[candidate])
     return recipe.target.model_copy(update={"training": training})
+
+
+def target_of(recipe: Recipe, arm: Arm, candidate: str | None = None) -> StageSettings:
+    """The target stage as an arm trains it, where it says so itself, with a candidate's settings."""
+    stage = candidate_target(recipe, candidate)
+    return stage.model_copy(update={"training": merge(stage.training, dict(arm.training))}) if arm.training else stage
 
 
 def image_of(recipe: Recipe, stage: StageSettings) -> ImageSettings:
@@ -247,7 +277,8 @@ def resolve_arms(recipe: Recipe) -> dict[str, Arm]:
                 f"arm {name!r}: its stages must follow the chain's order and end with {recipe.target.name!r}"
             )
         weights = recipe.weights if settings.weights is None else _checked_weights(settings.weights)
-        arms[name] = Arm(name, settings.stages, weights, settings.strategy or recipe.target.strategy, settings.control)
+        strategy = settings.strategy or recipe.target.strategy
+        arms[name] = Arm(name, settings.stages, weights, strategy, settings.training, settings.control)
     return arms
 
 
@@ -270,19 +301,44 @@ def _default_arms(recipe: Recipe) -> dict[str, Arm]:
     return {arm.name: arm for arm in arms}
 
 
+def primary_pair(recipe: Recipe) -> tuple[str, str] | None:
+    """The arms of the primary contrast, first minus second; None where there is but one arm that is no control."""
+    stated = recipe.evaluation.comparison.primary
+    if stated is not None:
+        return stated
+    arms = [arm.name for arm in resolve_arms(recipe).values() if arm.control is None]
+    if {"generic-related", "generic"} <= set(arms):
+        return "generic-related", "generic"
+    earlier = arms[: arms.index(recipe.delivered_arm)] or [arm for arm in arms if arm != recipe.delivered_arm]
+    return (recipe.delivered_arm, earlier[-1]) if earlier else None
+
+
 def with_controls(recipe: Recipe, controls: Sequence[str]) -> Recipe:
-    """The recipe with a control arm of each kind beside the delivered arm.
+    """The recipe with a control arm of each kind: `longer` and `placebo` of the primary contrast, others of delivery.
+
+    Args:
+        controls: kinds, or names that the arms of `longer` and `placebo` get, such as `generic-longer`.
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: an unknown kind, or nothing to compare.
     """
-    for kind in controls:
-        if kind not in CONTROLS:
-            raise ValueError(f"--control: unknown kind {kind!r}.{did_you_mean(kind, CONTROLS)}")
-    delivered = resolve_arms(recipe)[recipe.delivered_arm]
+    pair = primary_pair(recipe)
     arms = _written_out(resolve_arms(recipe))
-    added = {f"{delivered.name}-{kind}": arms[delivered.name].model_copy(update={"control": kind}) for kind in controls}
-    return recipe.model_copy(update={"arms": {**arms, **added}, "deliver": delivered.name})
+    deliver = recipe.delivered_arm
+    names = {} if pair is None else {f"{pair[1]}-{kind}": kind for kind in COMPARISON_CONTROLS}
+    added: dict[str, ArmSettings] = {}
+    for asked in controls:
+        kind = names.get(asked, asked)
+        if kind not in CONTROLS:
+            raise ValueError(f"--control: unknown kind {asked!r}.{did_you_mean(asked, [*CONTROLS, *names])}")
+        if kind not in COMPARISON_CONTROLS:
+            added[f"{deliver}-{kind}"] = arms[deliver].model_copy(update={"control": kind})
+        elif pair is None:
+            raise ValueError(f"--control {kind}: the recipe has one arm alone, so there is nothing to compare it with")
+        else:
+            like = arms[pair[1] if kind == "longer" else pair[0]]
+            added[f"{pair[1]}-{kind}"] = like.model_copy(update={"control": kind})
+    return recipe.model_copy(update={"arms": {**arms, **added}, "deliver": deliver})
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -296,7 +352,13 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _written_out(arms: Mapping[str, Arm]) -> dict[str, ArmSettings]:
     return {
-        arm.name: ArmSettings(stages=arm.stages, weights=arm.weights, strategy=arm.strategy, control=arm.control)
+        arm.name: ArmSettings(
+            stages=arm.stages,
+            weights=arm.weights,
+            strategy=arm.strategy,
+            training=dict(arm.training),
+            control=arm.control,
+        )
         for arm in arms.values()
     }
 

@@ -157,3 +157,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.0,
     },
 }
+
+
+def num_batches_per_epoch(num_images: int, batch_size: int) -> int:
+    """Full batches only: a last batch of one image breaks batch norm; what is left over comes in another epoch."""
+    return max(1, num_images // batch_size)

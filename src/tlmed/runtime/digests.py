@@ -113,11 +113,14 @@ def _digest_files(files: Sequence[Path]) -> Iterator[dict[Path, str]]:
 
 
 def source_digest(*parts: str) -> str:
-    """The SHA-256 of this package's own code in some folders and files: of results that must not outlive a change."""
+    """The SHA-256 of this package's own code, templates and tables in some folders and files.
+
+    For the keys of results that must not outlive a change of it.
+    """
     package = Path(__file__).parents[1]
-    sources = [file for part in parts for file in sorted([*(package / part).rglob("*.py"), package / part])]
+    sources = [file for part in parts for file in sorted([*(package / part).rglob("*"), package / part])]
     hashed = hashlib.sha256()
     for source in sources:
-        if source.is_file():
+        if source.is_file() and source.suffix != ".pyc":
             hashed.update(source.read_bytes())
     return hashed.hexdigest()

@@ -1,23 +1,26 @@
-"""How often each test set was opened: an append-only list in the store, over all recipes.
+"""How often each test set was opened, and what was asked before: append-only lists in the store, over all recipes.
 
 Whoever looks at the same test cases again and again, and keeps what looked best, fits them; the count says how often
-that may have happened.
+that may have happened. And whoever chooses the question by the answer always finds one: so it is written down first.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from filelock import FileLock
 
 from tlmed.errors import InputError
 from tlmed.runtime.store import Store, append_line, content_key
 
-LEDGER = "test-ledger.jsonl"
+LEDGER, QUESTIONS = "test-ledger.jsonl", "question-ledger.jsonl"
 _SKETCH_SIZE, _DIGITS = 64, 16
+_OF_TEST = {"test", "sketch", "num_images", "recipe"}
+_KEYS = {LEDGER: _OF_TEST | {"looks"}, QUESTIONS: _OF_TEST | {"time", "digest", "question", "num_openings"}}
 _SAME_FROM = 0.5  # share of the smaller set's images that the other has, from which two test sets count as one
 
 
@@ -53,6 +56,65 @@ class TestSet:
         return num_shared >= _SAME_FROM * min(self.num_images, other.num_images)
 
 
+@dataclass(frozen=True)
+class Registration:
+    """When a question was written down.
+
+    Attributes:
+        digest: of the question.
+        time: of its first registration.
+        changed_after_looking: what there is to say where the recipe had opened the test before; None where it had not.
+        others_on_this_test: different questions that other recipes asked of the same test set.
+    """
+
+    digest: str
+    time: str
+    changed_after_looking: str | None
+    others_on_this_test: int
+
+
+def register_question(store: Store, test: TestSet, question: Mapping[str, Any], *, recipe: str) -> Registration:
+    """Write down what a recipe asks of a test set, before it is opened; once written, it stays.
+
+    Args:
+        store: keeps the ledger.
+        test: as in `open_test`.
+        question: JSON-able; its key `text` is for readers.
+        recipe: its name; under another name the same question is another recipe's.
+
+    Raises:
+        InputError: a ledger is damaged.
+    """
+    digest = content_key(dict(question))
+    with FileLock(store.root / f".{LEDGER}.lock"):
+        of_test = [entry for entry in _lines(store, QUESTIONS) if test.is_mostly(_test_set(entry))]
+        own = [entry for entry in of_test if entry["recipe"] == recipe]
+        entry = next((entry for entry in own if entry["digest"] == digest), None)
+        if entry is None:
+            num_openings = sum(
+                line["recipe"] == recipe and test.is_mostly(_test_set(line)) for line in _lines(store, LEDGER)
+            )
+            entry = {
+                "time": _now(),
+                "test": test.digest,
+                "sketch": test.sketch,
+                "num_images": test.num_images,
+                "recipe": recipe,
+                "digest": digest,
+                "question": dict(question),
+                "num_openings": num_openings,
+            }
+            append_line(store.root / QUESTIONS, json.dumps(entry, ensure_ascii=False))
+    changed = None
+    if entry["num_openings"]:
+        times = "1 time" if entry["num_openings"] == 1 else f"{entry['num_openings']} times"
+        earlier = [one["question"]["text"] for one in own if one["digest"] != digest and not one["num_openings"]]
+        before = f"; before, it was: {' | '.join(earlier)}" if earlier else ""
+        changed = f"fixed on {entry['time']}, after this recipe had opened the test {times}{before}"
+    others = {entry["digest"] for entry in of_test if entry["recipe"] != recipe} - {digest}
+    return Registration(digest, entry["time"], changed, len(others))
+
+
 def open_test(store: Store, test: TestSet, looks: Iterable[str], *, recipe: str) -> int:
     """Write down that a test set is looked at, and return how often it was so far, this time included.
 
@@ -68,12 +130,12 @@ def open_test(store: Store, test: TestSet, looks: Iterable[str], *, recipe: str)
         InputError: the ledger is damaged.
     """
     with FileLock(store.root / f".{LEDGER}.lock"):
-        earlier = [looked for other, looked in _entries(store) if test.is_mostly(other)]
-        known = {key for of_entry in earlier for key in of_entry}
+        earlier = [entry["looks"] for entry in _lines(store, LEDGER) if test.is_mostly(_test_set(entry))]
+        known = {key for looks in earlier for key in looks}
         new = sorted(set(looks) - known)
         if new:
             entry = {
-                "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "time": _now(),
                 "test": test.digest,
                 "sketch": test.sketch,
                 "num_images": test.num_images,
@@ -84,17 +146,28 @@ def open_test(store: Store, test: TestSet, looks: Iterable[str], *, recipe: str)
     return len(earlier) + bool(new)
 
 
-def _entries(store: Store) -> list[tuple[TestSet, list[str]]]:
-    """What was tested on, and with which looks."""
-    file = store.root / LEDGER
+def _lines(store: Store, name: str) -> list[dict[str, Any]]:
+    """The entries of a ledger, whose keys are there."""
+    file = store.root / name
+    needed = _KEYS[name]
     entries = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines() if file.exists() else (), start=1):
         try:
             entry = json.loads(line)
-            test = TestSet(entry["test"], tuple(entry["sketch"]), int(entry["num_images"]))
-            entries.append((test, list(entry["looks"])))
-        except (ValueError, TypeError, KeyError) as error:
+            if not needed <= entry.keys():
+                raise KeyError(*needed - entry.keys())
+            _test_set(entry)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
                 f"{file}, line {number}: damaged; move the file away, and the count starts anew."
             ) from error
+        entries.append(entry)
     return entries
+
+
+def _test_set(entry: Mapping[str, Any]) -> TestSet:
+    return TestSet(entry["test"], tuple(entry["sketch"]), int(entry["num_images"]))
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

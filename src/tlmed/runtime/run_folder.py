@@ -18,7 +18,8 @@ from tlmed.recipe.load import dump_recipe, parse_recipe
 from tlmed.recipe.recipe import Recipe
 from tlmed.runtime.store import append_line, remove_unfinished_files, write_durably
 
-RECIPE_FILE, METRICS_FILE = "recipe.yaml", "metrics.json"
+RECIPE_FILE, METRICS_FILE, COMPARISON_FILE = "recipe.yaml", "metrics.json", "comparison.json"
+CURVE_FILE = "learning_curve.json"
 _LOCK_FILE, _LOG_FILE = ".lock", "log.jsonl"
 # What does not change a result, and what `--seed` adds to.
 _NOT_IDENTITY: dict[str, Any] = {
@@ -26,6 +27,8 @@ _NOT_IDENTITY: dict[str, Any] = {
     "note": True,
     "evaluation": {"seeds"},
     "name": True,
+    "study": True,
+    "chain": {"__all__": {"data": {"licence", "reference"}}},
 }
 
 
@@ -74,7 +77,7 @@ def recipe_of_results(folder: Path) -> Recipe | None:
         InputError: its recipe was changed into something that is none.
     """
     file = folder / RECIPE_FILE
-    if not file.exists() or not (folder / METRICS_FILE).exists():
+    if not file.exists() or not any((folder / name).exists() for name in (METRICS_FILE, CURVE_FILE)):
         return None  # a run that failed left nothing that a mended recipe could mix with
     return parse_recipe(yaml.safe_load(file.read_text(encoding="utf-8")), where=str(file))
 

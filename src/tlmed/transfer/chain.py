@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from tlmed.data.prepare import PreparedImages, images_name
 from tlmed.runtime.integrity import publish_sealed
 from tlmed.runtime.store import Store
-from tlmed.transfer.plan import STAGES, ChainPlan
+from tlmed.transfer.plan import ChainPlan
+from tlmed.transfer.stage_task import STAGES
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from tlmed.evaluation.statistics.multiclass_auroc import one_vs_rest_auroc
 from tlmed.recipe.recipe import Arm, Recipe, candidate_target, training_of
 from tlmed.runtime.store import Store
 from tlmed.transfer.chain import train_chain
-from tlmed.transfer.plan import ChainLayout, ChainPlan, Fit, StageTask
+from tlmed.transfer.plan import ChainLayout, ChainPlan, Fit
 from tlmed.transfer.predictions import predict_rows
+from tlmed.transfer.stage_task import StageTask
 
 log = logging.getLogger(__name__)
 

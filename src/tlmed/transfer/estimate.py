@@ -14,7 +14,7 @@ from tlmed.models.known_backbones import KnownBackbone, find_known_backbone
 from tlmed.recipe.model import BackboneSettings
 from tlmed.runtime.integrity import sealed_text
 from tlmed.runtime.store import Store
-from tlmed.transfer.plan import STAGES, StageTask
+from tlmed.transfer.stage_task import STAGES, StageTask
 
 _TRAINING_FACTOR = 3  # forward, gradient by input, gradient by weight; a frozen backbone runs forward alone
 # Of a large float32 matrix product's rate; networks are made of smaller ones. On one core with AMX, at about 100 px:
@@ -51,8 +51,7 @@ class SpeedEstimate:
 
 def estimate_seconds(task: StageTask, store: Store) -> TimeEstimate:
     """Estimate a stage's training time on this machine."""
-    num_steps = task.training.epochs * max(1, len(task.rows("train")) // task.training.batch_size)
-    num_images = num_passes(task, num_steps)
+    num_images = num_passes(task, task.num_steps)
     measured = _measured_rate(task, store)
     if measured is not None:
         return TimeEstimate(num_images / measured, "measured on an earlier stage here")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,19 +15,26 @@ import pandas as pd
 from tlmed.data.folds import Folds, draw_folds
 from tlmed.data.manifest import Manifest
 from tlmed.data.permuting import permute_labels
-from tlmed.data.prepare import DECODING_VERSION
 from tlmed.errors import InputError
 from tlmed.models.weight_sources import WeightSource, find_weights, weights_from_stage
 from tlmed.recipe.model import IMAGENET_MEAN, IMAGENET_STD, ImageSettings
-from tlmed.recipe.recipe import Arm, Recipe, StageSettings, candidate_target, image_of, resolve_arms, training_of
-from tlmed.recipe.training import StrategySettings, TrainingSettings
+from tlmed.recipe.recipe import (
+    GENERIC_STAGE,
+    Arm,
+    Recipe,
+    StageSettings,
+    image_of,
+    merge,
+    primary_pair,
+    resolve_arms,
+    target_of,
+    training_of,
+)
+from tlmed.recipe.training import StrategySettings, num_batches_per_epoch
 from tlmed.runtime.integrity import find_damage, sealed_text
-from tlmed.runtime.store import Store, content_key
+from tlmed.runtime.store import Store
+from tlmed.transfer.stage_task import STAGES, StageTask
 
-# Raised whenever a change of the code changes what the same settings train.
-NUMERICS_VERSION = 3
-
-STAGES = "stages"
 NO_FOLD = -1
 
 
@@ -42,119 +49,6 @@ class Fit(NamedTuple):
     arm: str
     seed: int
     fold: int = NO_FOLD
-
-
-@dataclass(frozen=True, eq=False)
-class StageTask:
-    """One training step with nothing left open.
-
-    Attributes:
-        strategy: the arm's in the target stage, else the stage's own.
-        seed: where it draws no numbers its parent's, or 0 without one, so that seeds share what is the same for all.
-        parent: the task whose weights it starts from, if any.
-        weights: foreign weights it starts from, if any; never both.
-        image: with mean and std filled in.
-        table: train and val rows with path, digest, label, split, group.
-        has_permuted_labels: a control: the labels in `table` are not the true ones.
-    """
-
-    stage: StageSettings
-    strategy: StrategySettings
-    seed: int
-    parent: StageTask | None
-    weights: WeightSource | None
-    image: ImageSettings
-    recipe: Recipe
-    classes: tuple[str, ...]
-    table: pd.DataFrame = field(repr=False)
-    has_permuted_labels: bool = False
-
-    @cached_property
-    def key(self) -> str:
-        """Digest of everything that determines the weights; not fold, workers, device, paths or logging."""
-        start = (
-            self.parent.key if self.parent is not None else self.weights.digest if self.weights is not None else "none"
-        )
-        rows = self.table.sort_values(["split", "digest", "label"])[["split", "digest", "label"]].to_numpy().tolist()
-        return content_key(
-            {
-                "numerics": NUMERICS_VERSION,
-                "decoding": DECODING_VERSION,
-                "start": start,
-                "rows": rows,
-                "classes": self.classes,
-                "image": self.image.model_dump(mode="json"),
-                "backbone": self.recipe.backbone.model_dump(mode="json"),
-                "allow_unmatched": self.recipe.allow_unmatched if self.weights is not None else (),
-                "strategy": _what_counts(self.strategy),
-                "training": self.training_card(),
-                "groups": self._partition() if self._needs_groups else None,
-                "precision": self.recipe.runtime.precision,
-                "seed": self.seed,
-            }
-        )
-
-    @property
-    def training(self) -> TrainingSettings:
-        """The stage's training settings."""
-        return training_of(self.recipe, self.stage)
-
-    def training_card(self) -> dict[str, Any]:
-        """Return the training settings that this strategy reads, JSON-able."""
-        if self.strategy.kind == "logistic-regression":
-            return {"class_weights": self.training.class_weights}  # it takes no steps and sees no random views
-        return self.training.model_dump(mode="json")
-
-    @property
-    def num_processes(self) -> int:
-        """How many processes train it: without a loop over images there are no batches that are worth sharing."""
-        strategy = self.strategy
-        is_loop = strategy.kind == "finetune" or (strategy.kind == "linear-probe" and not strategy.cached_views)
-        return self.recipe.runtime.devices if is_loop else 1
-
-    @property
-    def _needs_groups(self) -> bool:
-        return self.strategy.kind == "logistic-regression" or self.training.sampling == "balanced"
-
-    def _partition(self) -> list[list[list[str]]]:
-        """Which train images belong together, without the groups' names."""
-        train = self.table[self.table["split"] == "train"]
-        return sorted(sorted(part[["digest", "label"]].to_numpy().tolist()) for _, part in train.groupby("group"))
-
-    @property
-    def keeps_head(self) -> bool:
-        """Whether the parent told the same classes apart, so that its head goes on."""
-        return self.parent is not None and self.parent.classes == self.classes
-
-    def lineage(self) -> list[StageTask]:
-        """The tasks from the first stage to this one."""
-        return [*(self.parent.lineage() if self.parent is not None else []), self]
-
-    @property
-    def start(self) -> str:
-        """What the chain up to this task begins with, in words."""
-        first = self.lineage()[0]
-        return f"weights {first.weights.card()['spec']}" if first.weights else "random weights"
-
-    @property
-    def route(self) -> str:
-        """The way of the weights up to this task, in words."""
-        return " -> ".join([self.start, *(task.step for task in self.lineage())])
-
-    @property
-    def step(self) -> str:
-        """The stage's name, how it learns where that is not by fine-tuning, and what it does without as a control."""
-        told = [
-            *([self.strategy.kind] if self.strategy.kind != "finetune" else []),
-            *([self.image.blanking] if self.image.blanking is not None else []),
-            *(["permuted-labels"] if self.has_permuted_labels else []),
-        ]
-        return self.stage.name + (f" ({', '.join(told)})" if told else "")
-
-    def rows(self, split: str) -> pd.DataFrame:
-        """The rows of one split, in an order that does not depend on the manifest's."""
-        chosen = self.table[self.table["split"] == split]
-        return chosen.sort_values(["digest", "label"], kind="stable").reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -248,15 +142,32 @@ class ChainLayout:
         arm, task = self.arms[arm_name], None
         for name in arm.stages:
             is_target = name == self._recipe.target.name
-            stage = candidate_target(self._recipe, candidate) if is_target else self._recipe.stage(name)
+            stage = target_of(self._recipe, arm, candidate) if is_target else self._recipe.stage(name)
             rows = target_rows if is_target else self._domains[name].table
             weights = self._starts[arm.weights] if task is None else None
+            if is_target and arm.control == "longer":
+                stage = self._trained_longer(arm, stage, rows)
             task = _next_task(self._recipe, rows, arm, stage, weights, task, seed)
             if task.key not in self.tasks:
                 _check_batch(task)
             task = self.tasks.setdefault(task.key, task)
         assert task is not None  # an arm has at least the target stage
         return task
+
+    def _trained_longer(self, arm: Arm, stage: StageSettings, rows: pd.DataFrame) -> StageSettings:
+        """The target stage with the steps of the stages that the primary contrast's first arm has beyond this one."""
+        pair = primary_pair(self._recipe)
+        lacking = [] if pair is None else [name for name in self.arms[pair[0]].stages if name not in arm.stages]
+        num_more = sum(self._num_steps(self._recipe.stage(name), self._domains[name].table) for name in lacking)
+        epochs = training_of(self._recipe, stage).epochs
+        steps_per_epoch = self._num_steps(stage, rows) // epochs
+        more = {"epochs": epochs + math.ceil(num_more / steps_per_epoch)}
+        return stage.model_copy(update={"training": merge(stage.training, more)})
+
+    def _num_steps(self, stage: StageSettings, rows: pd.DataFrame) -> int:
+        training = training_of(self._recipe, stage)
+        num_images = int((rows["split"] == "train").sum())
+        return training.epochs * num_batches_per_epoch(num_images, training.batch_size)
 
 
 def _fits(recipe: Recipe, pairs: Sequence[tuple[str, int]], folds: Folds | None) -> list[Fit]:
@@ -282,7 +193,8 @@ def _next_task(
     table = rows[rows["split"].isin(["train", "val"])]
     strategy = arm.strategy if is_target else stage.strategy
     image = image_of(recipe, stage)
-    has_permuted_labels = is_target and arm.control == "permuted-labels"
+    is_middle = not is_target and stage.name != GENERIC_STAGE
+    has_permuted_labels = (is_target and arm.control == "permuted-labels") or (is_middle and arm.control == "placebo")
     own_seed = seed if stage.seed is None else stage.seed
     seed_of_start = parent.seed if parent is not None else 0
     return StageTask(
@@ -320,11 +232,6 @@ def _draws_numbers(
     """Whether the seed changes the result: logistic regression draws nothing but a backbone that starts at random."""
     starts_whole = parent is not None or (weights is not None and not recipe.allow_unmatched)
     return strategy.kind != "logistic-regression" or not starts_whole
-
-
-def _what_counts(strategy: StrategySettings) -> dict[str, Any]:
-    """The settings that this kind of strategy reads."""
-    return strategy.model_dump(mode="json", exclude=set() if strategy.kind == "linear-probe" else {"cached_views"})
 
 
 def _normalised(image: ImageSettings, parent: StageTask | None, weights: WeightSource | None) -> ImageSettings:

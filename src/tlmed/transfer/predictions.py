@@ -14,7 +14,8 @@ from tlmed.data.prepare import PreparedImages, images_name
 from tlmed.runtime.integrity import check_intact, is_intact, publish_sealed, sealed_text
 from tlmed.runtime.progress import track
 from tlmed.runtime.store import Store, content_key, write_durably
-from tlmed.transfer.plan import STAGES, ChainPlan, StageTask
+from tlmed.transfer.plan import ChainPlan
+from tlmed.transfer.stage_task import STAGES, StageTask
 
 PREDICTIONS = "predictions"
 _STAGE_FILE = "stage"

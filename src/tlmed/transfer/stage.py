@@ -28,7 +28,7 @@ from tlmed.transfer.fit import FitResult, FitTask, fit
 from tlmed.transfer.linear_probe import fit_on_cached_views
 from tlmed.transfer.logistic_probe import fit_logistic_regression
 from tlmed.transfer.loss import inverse_frequency
-from tlmed.transfer.plan import STAGES, StageTask
+from tlmed.transfer.stage_task import STAGES, StageTask
 from tlmed.transfer.strategies import create_strategy
 
 

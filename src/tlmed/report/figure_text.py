@@ -1,0 +1,30 @@
+"""Figures of `metrics.json` as text: a value, its limits, or why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def value_text(cell: Mapping[str, Any], sign: str = "") -> str:
+    """Return such as "0.703", or "undefined"."""
+    return "undefined" if cell["value"] is None else f"{cell['value']:{sign}.3f}"
+
+
+def limits_text(cell: Mapping[str, Any], sign: str = "") -> str:
+    """Return such as "0.571 to 0.807", or why there are no limits."""
+    if cell["low"] is not None:
+        return f"{cell['low']:{sign}.3f} to {cell['high']:{sign}.3f}"
+    if cell.get("too_few"):
+        return "no interval: too few groups"
+    return str(cell.get("undefined") or cell.get("no_interval") or "no interval")
+
+
+def figure_text(cell: Mapping[str, Any], sign: str = "") -> str:
+    """Return such as "0.703 (0.571 to 0.807)"; in place of the limits why there are none."""
+    return f"{value_text(cell, sign)} ({limits_text(cell, sign)})"
+
+
+def counts_text(cell: Mapping[str, Any]) -> str:
+    """Return such as "85 of 98", or "85, 84, 86 of 98" of as many seeds."""
+    return f"{', '.join(map(str, cell['numerators']))} of {cell['denominator']}"
