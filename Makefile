@@ -41,7 +41,9 @@ bench: $(BENCH_SETUP)
 	$(BIN)/python benchmarks/seed_coverage.py
 	$(BIN)/python benchmarks/fold_coverage.py
 	$(BIN)/python benchmarks/composites.py
-	$(BIN)/python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 0 1 2 3 4
+	for part in fixed folds refitted power; do $(BIN)/python benchmarks/verdicts.py $$part || exit; done
+	$(BIN)/tlmed run recipes/demo-verdict.yaml
+	$(BIN)/tlmed run recipes/demo-null.yaml
 	test -z "$$TLMED_DATA" || $(BIN)/python benchmarks/prepare.py "$$TLMED_DATA/covid_ct/manifest.csv"
 	test -z "$$TLMED_DATA" || $(BIN)/python benchmarks/training.py
 	test -z "$$TLMED_DATA" || $(BIN)/python benchmarks/training.py --variants tlmed_resnet50 plain_resnet50

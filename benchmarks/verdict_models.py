@@ -95,8 +95,7 @@ class RefittedFolds:
         }
 
     def refusal(self) -> str | None:
-        counts = dict(zip(("positive", "negative"), self.num_groups, strict=True))
-        return refuses_training_set_claim(counts, num_folds=self.num_folds, num_repeats=self.num_repeats)
+        return refuses_training_set_claim(num_folds=self.num_folds, num_repeats=self.num_repeats)
 
     def compare(self, generator: np.random.Generator) -> Claim | None:
         views, labels = draw_patients(self.num_groups, generator)

@@ -21,7 +21,8 @@ _NUM_SAMPLED = 48
 _NUM_FOLDS = 5
 _SIZES = (64, 112, 224)
 _NEGATIVE_NAMES = re.compile(
-    r"^(no[-_ ]|non[-_ ]?|not[-_ ]|none$|normal|healthy|negative|neg$|control|benign|other|absent|0$)", re.IGNORECASE
+    r"^(no[-_ ]|non[-_ ]?|not[-_ ]|none$|normal|healthy|well$|negative|neg$|control|benign|other|absent|0$)",
+    re.IGNORECASE,
 )
 _ID_PATTERNS = (
     r"((?:patient|pat|subject|subj|sub|case|person)[-_ ]?\d+)",

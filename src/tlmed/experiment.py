@@ -21,6 +21,7 @@ from tlmed.openings import open_tests, register_primary
 from tlmed.provenance import completed_comparison, write_provenance
 from tlmed.recipe.load import load_recipe
 from tlmed.recipe.recipe import Recipe
+from tlmed.recipe.study import StudySettings
 from tlmed.references import references
 from tlmed.request import pinned, requested_pairs, run_places
 from tlmed.results import write_report, write_results, write_splits
@@ -36,6 +37,7 @@ from tlmed.transfer.predictions import predict_chain
 log = logging.getLogger(__name__)
 
 _PAIRS_FILE = "arms.json"
+_DATA_WORDS = ("licence", "reference")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def run(
     """
     recipe = resolve_hardware(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
     place, shared = run_places(recipe, out, store)
-    recipe = _with_earlier_controls(recipe, place)
+    recipe = _with_earlier_words(_with_earlier_controls(recipe, place), place)
     requested = requested_pairs(recipe, arms, seeds)
     recipe = pinned(recipe, place, shared, _with_earlier_pairs(place, requested), may_download=True)
     with open_run_folder(place, recipe) as folder:
@@ -166,6 +168,20 @@ def _with_earlier_controls(recipe: Recipe, place: Path) -> Recipe:
         return recipe
     controls = {name: arm for name, arm in earlier.arms.items() if arm.control is not None}
     return recipe.model_copy(update={"arms": {**(recipe.arms or {}), **controls}})
+
+
+def _with_earlier_words(recipe: Recipe, place: Path) -> Recipe:
+    """The recipe with what was written about study and data into the run folder, where the recipe itself is silent."""
+    earlier = recipe_of_results(place)
+    if earlier is None:
+        return recipe
+    known = {stage.name: stage.data for stage in earlier.chain}
+    chain = []
+    for stage in recipe.chain:
+        words = {name: getattr(stage.data, name) or getattr(known.get(stage.name), name, None) for name in _DATA_WORDS}
+        chain.append(stage.model_copy(update={"data": stage.data.model_copy(update=words)}))
+    said = {**earlier.study.model_dump(exclude_none=True), **recipe.study.model_dump(exclude_none=True)}
+    return recipe.model_copy(update={"chain": tuple(chain), "study": StudySettings(**said)})
 
 
 def _with_earlier_pairs(place: Path, requested: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -20,13 +20,13 @@ from tlmed.audit.baselines import baseline_predictions
 from tlmed.audit.shortcuts import border_score
 from tlmed.audit.thumbnails import Thumbnails, make_thumbnails
 from tlmed.audit.usage import check_usage
-from tlmed.data.manifest import Manifest
+from tlmed.data.manifest import Manifest, metadata_columns
 from tlmed.data.prepare import PreparedImages
 from tlmed.errors import InputError
 from tlmed.evaluation.assessment.drift import input_summary
 from tlmed.evaluation.comparison.compare import compare_arms
 from tlmed.evaluation.comparison.contrasts import Asked
-from tlmed.evaluation.comparison.recipe_question import asked_of_recipe
+from tlmed.evaluation.comparison.recipe_question import arms_without_chance, asked_of_recipe
 from tlmed.evaluation.decisions.calibrated_metrics import measure_calibrated
 from tlmed.evaluation.estimates.baseline_comparison import compare_with_baselines
 from tlmed.evaluation.evaluate import evaluate_predictions
@@ -39,8 +39,6 @@ from tlmed.transfer.plan import NO_FOLD, ChainPlan
 MEASUREMENTS = "measurements"
 _METRICS, _COMPARISON, _INPUT = "metrics.json", "comparison.json", "input.json"
 _HEADERS = ["width", "height", "ratio", "mode", "format"]
-# Of a manifest, what is no metadata that a model could follow.
-_NO_METADATA = ("path", "file", "label", "group", "unit", "split", "digest", "patient", "study", "series", "slice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +94,7 @@ def measure_once(recipe: Recipe, measured: Measured, store: Store) -> Measuremen
             "fixed_seeds": _fixed_stages(recipe),
             "weighted": _is_weighted(recipe),
             "asked": None if asked is None else asdict(asked),
+            "deterministic": arms_without_chance(recipe),
             "delivered": recipe.delivered_arm,
             "image": image_of(recipe, recipe.target).model_dump(mode="json"),
             "target": _table_digest(measured.target.table.drop(columns="file")),
@@ -154,6 +153,7 @@ def _compare(recipe: Recipe, measured: Measured, asked: Asked | None) -> dict[st
         unit=evaluation.unit,
         groups_known=measured.groups_known,
         split=evaluation.protocol.split,
+        deterministic=arms_without_chance(recipe),
     )
 
 
@@ -255,7 +255,7 @@ def _check_usage(recipe: Recipe, measured: Measured, thumbnails: Thumbnails) -> 
     if recipe.evaluation.positive is None:
         return []
     table = measured.target.table
-    columns = table.drop(columns=[name for name in _NO_METADATA if name in table.columns]).reset_index(drop=True)
+    columns = table[metadata_columns(table)].reset_index(drop=True)
     variables = pd.concat([thumbnails.metadata, columns.add_prefix("column ")], axis=1)
     variables["border score"] = border_score(table, thumbnails, positive=recipe.evaluation.positive).to_numpy()
     findings = check_usage(

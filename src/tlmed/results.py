@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from tlmed.data.manifest import Manifest
+from tlmed.data.manifest import Manifest, metadata_columns
 from tlmed.delivery import deliver_bundle
 from tlmed.external import ExternalPredictions
 from tlmed.recipe.recipe import Recipe
@@ -26,12 +26,15 @@ from tlmed.transfer.plan import NO_FOLD, ChainPlan
 
 
 def write_splits(folder: Path, target: pd.DataFrame, plan: ChainPlan) -> None:
-    """Write `splits.csv`: a row an image; under folds a row an image and repeat, with the fold that holds it out."""
-    columns = ["path", "unit", "group", "split", "fold"]
+    """Write `splits.csv`: a row an image; under folds a row an image and repeat, with the fold that holds it out.
+
+    The manifest's metadata columns come last.
+    """
+    columns, further = ["path", "unit", "group", "split", "fold"], metadata_columns(target)
     if plan.folds is None:
-        splits = target.assign(fold=NO_FOLD)[columns]
+        splits = target.assign(fold=NO_FOLD)[[*columns, *further]]
     else:
-        splits = plan.folds.rows(target.assign(split="test"))[[*columns, "seed"]]
+        splits = plan.folds.rows(target.assign(split="test"))[[*columns, "seed", *further]]
     write_durably(folder / "splits.csv", splits.to_csv(index=False))
 
 

@@ -108,6 +108,19 @@ def test_a_group_in_two_splits_is_an_error_of_the_target_and_a_warning_before_it
     assert _summary(_check_stages(_manifest(rows), separate)) == [("group_overlap", "warning", 1)]
 
 
+def test_patients_on_both_sides_are_named_where_the_recipe_groups_by_something_finer() -> None:
+    domain = _manifest([*_CLEAN, ("d.png", "sick", "d.png", "train", "D")], group_column="path")
+    table = domain.table.assign(group=domain.table["path"], patient=["p1", "p2", "p3", "p3"])
+
+    def found(group_column: str, table: pd.DataFrame) -> list[tuple[str, str, float | None]]:
+        data = Manifest("data", Path("/data"), table, group_column)
+        return _summary(check_leakage({"target": data}, {"target": _settings()}))
+
+    assert found("path", table) == [("coarser_group", "warning", 1.0)]
+    assert found("path", table.assign(patient=["p1", "p2", "p3", "p1"])) == []
+    assert found("group", table) == []
+
+
 def test_images_of_a_group_that_is_held_out_leave_training() -> None:
     rows = [
         ("train.png", "sick", "p1", "train", "A"),

@@ -35,6 +35,13 @@ def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"tlmed.audit.{module}._NUM_TREES", 4)
 
 
+@pytest.fixture(autouse=True)
+def page_one_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the chapters behind page one, which take seconds to draw and have tests of their own."""
+    if "whole_report" not in request.keywords:
+        monkeypatch.setattr("tlmed.report.run_report.result_chapters", lambda _: [])
+
+
 @pytest.fixture
 def tlmed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Tlmed]:
     """Call the command line in this process."""

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tests.cli.project import Tlmed
 from tests.evaluation.comparison.arm_tables import arm_rows, in_folds
-from tlmed.report.pages.comparison_sections import NOBODY_KNOWS
+from tests.evaluation.prediction_rows import three_classes
+from tlmed.evaluation.comparison.sentences import NOBODY_KNOWS
 
 RECIPE = """
 name: small
@@ -63,7 +65,7 @@ def test_two_tables_give_a_verdict(tlmed: Tlmed, tables: dict[str, pd.DataFrame]
     answer = tlmed("compare", "A.csv", "B.csv", "--positive", "sick", "--out", "here")
     assert answer.exit_code == 0, answer.err
     lines = answer.out.splitlines()
-    assert lines[0] == "Verdict: helped"
+    assert lines[0] == "Verdict: A is better than B"
     assert lines[1].startswith("A is better than B, with this training set: A minus B in AUROC is +")
     order = [answer.out.index(part) for part in ("Contrasts", "A minus B  ", "Reasons", "Nobody knows when")]
     assert order == sorted(order)
@@ -99,6 +101,43 @@ def test_a_table_of_several_arms(tlmed: Tlmed, tables: dict[str, pd.DataFrame]) 
     answer = tlmed("compare", "both.parquet", "B2.csv", "--positive", "sick")
     assert answer.exit_code == 1
     assert "there are 3 arms (both:a, both:b, B2); say which two" in answer.err
+
+
+def test_arms_that_are_called_as_in_runs_are_compared_as_in_runs(tlmed: Tlmed, tables: dict[str, pd.DataFrame]) -> None:
+    arms = {"scratch": "B2", "generic": "B", "generic-related": "A"}
+    pd.concat([tables[name].assign(arm=arm) for arm, name in arms.items()]).to_parquet("all.parquet")
+    assert _answer(tlmed, "all.parquet")["primary"] == "generic-related minus generic"
+    assert _answer(tlmed, "all.parquet", "--primary", "generic", "scratch")["primary"] == "generic minus scratch"
+
+
+def test_of_three_classes_the_stated_one_stands_against_the_rest(tlmed: Tlmed, tmp_path: Path) -> None:
+    rows = three_classes(120).assign(group=np.arange(120))
+    drawn = np.random.default_rng(0).dirichlet(np.ones(3), size=(2, 120))
+    for name, seed in (("A", 0), ("B", 1)):
+        rows.assign(**{f"p_{one}": drawn[seed][:, i] for i, one in enumerate("abc")}).to_csv(tmp_path / f"{name}.csv")
+    files = [tmp_path / "A.csv", tmp_path / "B.csv"]
+    answer = tlmed("compare", *files, "--positive", "a", "--json")
+    assert answer.exit_code == 0, answer.err
+    comparison = json.loads(answer.out)
+    is_positive = rows["label"] == "a"
+    assert comparison["positive"] == ["a"]
+    assert comparison["contrasts"][0]["value"] == pytest.approx(
+        roc_auc_score(is_positive, drawn[0][:, 0]) - roc_auc_score(is_positive, drawn[1][:, 0])
+    )
+    assert json.loads(tlmed("compare", *files, "--json").out)["positive"] is None
+
+
+def test_a_probe_of_a_run_is_known_to_draw_nothing_and_of_a_table_it_is_not(
+    tlmed: Tlmed, tables: dict[str, pd.DataFrame]
+) -> None:
+    one = tables["B"][tables["B"]["seed"] == 0]
+    probe = pd.concat([one.assign(arm="probe", seed=seed) for seed in (0, 1, 2)])
+    folder = _run_folder(tables["A"].assign(arm="generic"), probe)
+    claimed_for = {
+        source: _answer(tlmed, source, "--primary", "generic", "probe")["contrasts"][0]["speaks_for"]
+        for source in (folder, folder / "predictions.parquet")
+    }
+    assert list(claimed_for.values()) == ["b", "a"]
 
 
 def test_folds_are_seen(tlmed: Tlmed, tables: dict[str, pd.DataFrame]) -> None:
@@ -137,7 +176,14 @@ def test_a_run_brings_its_own_question(tlmed: Tlmed, tables: dict[str, pd.DataFr
     assert comparison["attribution"]["word"] == "not known"
     assert "--control generic-longer --control generic-placebo" in comparison["attribution"]["sentence"]
     assert comparison["registered"] is None
-    registered = {"digest": "abc", "time": "now", "changed_after_looking": None, "others_on_this_test": 0}
+    registered = {
+        "digest": "abc",
+        "time": "now",
+        "changed_after_looking": None,
+        "openings_before": 0,
+        "others_on_this_test": 0,
+        "own_earlier": 0,
+    }
     stored = comparison | {"registered": registered, "cost": {"generic": {"steps": 3, "seconds": None}}}
     (folder / "comparison.json").write_text(json.dumps(stored), encoding="utf-8")
     assert json.loads(tlmed("compare", folder, "--json").out)["registered"] == registered

@@ -21,6 +21,7 @@ def test_the_page_is_drawn_from_the_folder_alone(tlmed: Tlmed, tmp_path: Path) -
     folder = make_run(tmp_path / "runs/small")
     answer = tlmed("report", folder)
     assert answer.exit_code == 0
+    assert "Send this file alone" not in answer.out
     assert answer.out.startswith("Whether the related domain helped cannot be told here")
     assert f"Report: {folder / 'report.html'}" in answer.out
     assert "Research use only" in answer.out
@@ -37,7 +38,9 @@ def test_a_copy_to_share_stands_beside_it(tlmed: Tlmed, tmp_path: Path) -> None:
     assert "related-images" not in (folder / "report-share.html").read_text(encoding="utf-8")
     assert not (folder / "report.html").exists()
     elsewhere = tmp_path / "new/page.html"
-    assert tlmed("report", folder, "--share", "--out", elsewhere).exit_code == 0
+    answer = tlmed("report", folder, "--share", "--out", elsewhere)
+    assert answer.exit_code == 0
+    assert "Send this file alone: tables/ beside it is not made for sharing" in answer.out
     assert "A copy to share" in elsewhere.read_text(encoding="utf-8")
 
 
@@ -61,6 +64,6 @@ def test_bad_input_is_one_sentence(tlmed: Tlmed, tmp_path: Path) -> None:
 
 
 def test_it_needs_no_torch(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", seeds=(0,))
+    folder = make_run(tmp_path / "run", arms=("generic",), seeds=(0,))
     assert heavy_modules_after(command(["report", str(folder), "--share"])) == []
     assert (folder / "report-share.html").exists()

@@ -24,10 +24,15 @@ def metrics(folder: str) -> dict[str, object]:
     return content
 
 
+@pytest.mark.whole_report
 def test_run_folder_holds_everything(tlmed: Tlmed, project: Project) -> None:
     answer = tlmed("run", project.recipe)
     assert answer.exit_code == 0, answer.err
     folder = Path("runs/small")
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    for heading in ("The question", "Flow of cases", "Chain and lineage", "CLAIM 2024", "Text and tables for a paper"):
+        assert heading in report
+    assert {file.name for file in (folder / "tables").iterdir()} == {"results.csv", "results.docx", "comparison.csv"}
     splits = pd.read_csv(folder / "splits.csv")
     assert list(splits) == ["path", "unit", "group", "split", "fold"]
     assert splits["split"].value_counts().to_dict() == {"train": 12, "test": 8, "val": 4}

@@ -148,7 +148,7 @@ def test_too_few_groups_are_named_as_the_reason_for_no_intervals() -> None:
     metrics = measure(random_rows(40, group=[f"patient {index % 6}" for index in range(40)]))
     cells = metrics["arms"]["model"]
     assert all(cell["low"] is None and cell["high"] is None for cell in cells.values())
-    assert cells["auroc"]["too_few"] == "too few groups with units of 'sick' 3, 'well' 3; an interval needs 10"
+    assert cells["auroc"]["too_few"] == "too few groups with units of 'sick' (3), 'well' (3); an interval needs 10"
     assert cells["sensitivity"]["too_few"] == "too few groups with units that are positive: 3; an interval needs 20"
     assert metrics["num_groups"] == 6
     assert "at least 10 groups of each class (sick: 3, well: 3)" in metrics["interval"]

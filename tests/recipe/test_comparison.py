@@ -65,6 +65,13 @@ def test_controls_of_the_comparison_are_named_after_what_they_control() -> None:
     assert with_controls(recipe(), ["longer"]).delivered_arm == "generic-related"
 
 
+def test_controls_of_another_contrast_are_named_after_its_second_arm() -> None:
+    asked = recipe(comparison={"primary": ["related", "scratch"]})
+    for name in ("generic-longer", "longer", "scratch-longer"):
+        arm = resolve_arms(with_controls(asked, [name]))["scratch-longer"]
+        assert (arm.stages, arm.weights, arm.control) == (("target",), "none", "longer")
+
+
 def test_controls_need_something_to_control() -> None:
     with pytest.raises(ValueError, match=r"unknown kind 'generic-longr'.*generic-longer"):
         with_controls(recipe(), ["generic-longr"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return record
 
 
-@pytest.fixture
-def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def unrendered() -> Iterator[None]:
     """Pictures are drawn without pixels, which take most of the time."""
     from matplotlib.figure import Figure
 
@@ -38,4 +38,6 @@ def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
         draw(Figure(), picture_drawing.LINES)
         return b""
 
-    monkeypatch.setattr(picture_drawing, "_png", draw_only)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(picture_drawing, "_png", draw_only)
+        yield

@@ -334,7 +334,9 @@ def _compare(recipe: Recipe, predictions: pd.DataFrame, metrics: Mapping[str, An
         "digest": "0123456789abcdef",
         "time": "2026-01-02T03:04:05+0000",
         "changed_after_looking": None,
+        "openings_before": 0,
         "others_on_this_test": 0,
+        "own_earlier": 0,
     }
     cost = {arm: {"steps": 1234.0, "seconds": None} for arm in resolve_arms(recipe)}
     return {**found, "registered": registered, "cost": cost}

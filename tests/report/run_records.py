@@ -21,6 +21,14 @@ from tlmed.report.record.run_record import RunRecord
 
 ARMS = ("generic", "generic-related")
 WEIGHTS = "file:/secret/place/start.safetensors"
+REGISTERED = {
+    "digest": "abc",
+    "time": "2026-01-01",
+    "changed_after_looking": None,
+    "openings_before": 0,
+    "others_on_this_test": 0,
+    "own_earlier": 0,
+}
 VERDICT = {
     "word": "cannot be told here",
     "sentence": "Whether the related domain helped cannot be told here: +0.010 (-0.040 to +0.060).",
@@ -159,12 +167,19 @@ def compared(arms: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
     speaks_for = "b" if len(seeds) > 1 else "a"
     return {
         "primary": primary,
+        "subject": "the related domain",
         "metric": "auroc",
         "margin": 0.02,
         "positive": "sick",
         "unit": "image",
-        "registered": {"digest": "abc", "time": "2026-01-01", "changed_after_looking": None, "others_on_this_test": 0},
-        "design": {"split": "fixed", "seeds": {arm: list(seeds) for arm in arms}, "alike": [], "groups_known": True},
+        "registered": REGISTERED,
+        "design": {
+            "split": "fixed",
+            "seeds": {arm: list(seeds) for arm in arms},
+            "alike": [],
+            "groups_known": True,
+            "given_start": False,
+        },
         "contrasts": [
             contrast(primary, "primary", speaks_for),
             contrast("generic minus other", "secondary", speaks_for, p_holm=0.4),

@@ -104,5 +104,31 @@ def test_questions_of_other_recipes_are_counted_and_do_not_count_as_a_change(tmp
     open_test(store, TEST, ["model-1"], recipe="study")
     other = register_question(store, TEST, SECOND, recipe="another")
     assert (other.changed_after_looking, other.others_on_this_test) == (None, 1)
-    assert register_question(store, TEST, FIRST, recipe="same question").others_on_this_test == 1
+    assert register_question(store, TEST, FIRST, recipe="same question").others_on_this_test == 2
     assert register_question(store, TestSet.of(["file-c"]), SECOND, recipe="elsewhere").others_on_this_test == 0
+
+
+def test_a_question_knows_how_often_the_test_had_been_opened_by_anyone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    open_test(store, TEST, ["model-1"], recipe="another")
+    open_test(store, TEST, ["model-2"], recipe="a third")
+    open_test(store, TestSet.of(["file-c"]), ["model-3"], recipe="another")
+    register_question(store, TEST, FIRST, recipe="study")
+    open_test(store, TEST, ["model-4"], recipe="study")
+    open_test(store, TEST, ["model-5"], recipe="another")
+    registered = register_question(store, TEST, FIRST, recipe="study")
+    assert (registered.changed_after_looking, registered.openings_before) == (None, 2)
+    later = register_question(store, TEST, SECOND, recipe="study")
+    assert later.openings_before == 4
+    assert str(later.changed_after_looking).endswith("had opened the test 1 time; before, it was: a minus b, auroc")
+
+
+def test_other_recipes_and_own_questions_are_counted(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for question in (FIRST, SECOND):
+        register_question(store, TEST, question, recipe="another")
+    register_question(store, TEST, FIRST, recipe="a third")
+    first = register_question(store, TEST, FIRST, recipe="study")
+    assert (first.others_on_this_test, first.own_earlier) == (2, 0)
+    assert register_question(store, TEST, SECOND, recipe="study").own_earlier == 1
+    assert register_question(store, TEST, FIRST, recipe="study").own_earlier == 1

@@ -14,11 +14,11 @@ class Finding:
 
     Attributes:
         kind: what it is; an error may be waived by this name. Leakage: `group_overlap`, `duplicate`, `near_duplicate`,
-            `label_conflict`, `stage_overlap`. What tells the class: `shortcut_metadata`, `shortcut_border`,
-            `shortcut_column`, `source_confounding`, `simple_baseline`; whether a trained model goes by it:
-            `shortcut_usage`. What could not be looked at: `groups_unknown` (no column says what belongs together),
-            `shortcuts_unknown` (no labels, one class alone, or too few groups to look for shortcuts), `unreadable`
-            (damaged images).
+            `label_conflict`, `stage_overlap`, `coarser_group` (grouped by something finer than the known patients).
+            What tells the class: `shortcut_metadata`, `shortcut_border`, `shortcut_column`, `source_confounding`,
+            `simple_baseline`; whether a trained model goes by it: `shortcut_usage`. What could not be looked at:
+            `groups_unknown` (no column says what belongs together), `shortcuts_unknown` (no labels, one class alone,
+            or too few groups to look for shortcuts), `unreadable` (damaged images).
         severity: an `error` stops a run, a `warning` is shown, a `note` is kept.
         message: one clause: what and where, with examples.
         paths: the images it is about, as their manifests write them.

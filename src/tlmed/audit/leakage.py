@@ -25,6 +25,7 @@ HOW_TO_MEND = MappingProxyType(
         "stage_overlap": "write `on_leak: drop_train` for that earlier domain (or rename ids alike by chance)",
     }
 )
+_PATIENT, _AS_COARSE = "patient", ("group", "source")
 # What the target's rows are divided by: its splits, or the groups or sources that folds put on either side in turn.
 Side = Literal["split", "group", "source"]
 
@@ -88,6 +89,7 @@ def check_leakage(
     }
     for check in checks.values():
         check.groups_unknown()
+        check.coarser_group()
         check.label_conflicts()
         check.duplicates()
         check.group_overlap()
@@ -138,6 +140,21 @@ class _DomainCheck:
             self._find(
                 "groups_unknown", "note", "no column says which images belong together; each image is its own group", []
             )
+
+    def coarser_group(self) -> None:
+        """Patients on two sides, where the recipe groups by something finer than the patients that are known."""
+        if _PATIENT not in self.table.columns or self.domain.group_column in (None, _PATIENT, *_AS_COARSE):
+            return
+        num_sides = self.table.groupby(_PATIENT)[self._side].transform("nunique")
+        rows = self.table[num_sides > 1]
+        if len(rows):
+            num_patients = rows[_PATIENT].nunique()
+            what = (
+                f"{_count(num_patients, 'patient')} of column {_PATIENT!r} with images in two {self._side}s or more "
+                f"({name_some(sorted(set(rows[_PATIENT].astype(str))))}), for images are grouped by "
+                f"{self.domain.group_column!r}: no figure holds for new patients"
+            )
+            self._find("coarser_group", "warning", what, rows["path"], num_patients)
 
     def label_conflicts(self) -> None:
         """Identical files with different labels, across sides and within one."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_AS_IN_RUNS = ("generic-related", "generic")
 _RECIPE, _PREDICTIONS, _COMPARISON = "recipe.yaml", "predictions.parquet", "comparison.json"
 
 
@@ -55,7 +56,7 @@ def compare(
     manifest: Annotated[Path | None, typer.Option(metavar="DATA", help="What else is known of the cases.")] = None,
     primary: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="FIRST SECOND", help="The question: first minus second; default: the first two files."),
+        typer.Option(metavar="FIRST SECOND", help="The question; default: the first two, or as in runs."),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(help="auroc, accuracy, balanced_accuracy or auprc; default: auroc.")
@@ -84,7 +85,10 @@ def compare(
 
     From two seeds of each arm on the answer is about this training set, new
     patients and new seeds; with a column fold, about new training sets. One
-    training of each cannot tell, and without groups there is no verdict.
+    training of each cannot tell, and without groups there is no verdict. The
+    question is, unless --primary says so, what a run's recipe asks, or
+    generic-related minus generic where one file has both, or else the first
+    arm minus the second.
     """
     from tlmed.cli.screen import print_json, print_sections, show_log
     from tlmed.errors import InputError
@@ -112,13 +116,10 @@ def compare(
         if value is not None:
             raise InputError(f"{option}: only of a learning curve; add --labels, such as --labels 10,20,50,100%.")
     read = [_source(text) for text in sources]
-    recipe = read[0].recipe
-    if recipe is not None:
-        positive = positive or _listed(recipe.evaluation.positive)
     comparison = _compare(
         read,
         _read_arms(read, manifest, unit, group),
-        positive=positive or [],
+        positive=positive or (),
         unit=unit,
         asked={"primary": primary, "metric": metric, "margin": margin},
     )
@@ -150,10 +151,6 @@ def _source(text: str) -> _Source:
     return _Source(name if is_named else path.stem, path, None)
 
 
-def _listed(positive: str | tuple[str, ...] | None) -> list[str]:
-    return [positive] if isinstance(positive, str) else list(positive or ())
-
-
 def _read_arms(
     sources: Sequence[_Source], manifest: Path | None, unit: str | None, group: str | None
 ) -> list[ArmOfFile]:
@@ -162,12 +159,14 @@ def _read_arms(
     from tlmed.errors import InputError
     from tlmed.evaluation.assessment.case_data import gather_cases
     from tlmed.evaluation.comparison.joined_arms import ArmOfFile
+    from tlmed.evaluation.comparison.recipe_question import arms_without_chance
 
     known = None if manifest is None else read_case_file(manifest)
     arms = []
     for source in sources:
         table = read_prediction_file(source.file)
         names = list(dict.fromkeys(table["arm"].dropna())) if "arm" in table else []
+        without_chance = [] if source.recipe is None else arms_without_chance(source.recipe)
         for arm in names if len(names) > 1 else [None]:
             name = source.name if arm is None else arm if len(sources) == 1 else f"{source.name}:{arm}"
             try:
@@ -175,7 +174,8 @@ def _read_arms(
             except InputError as error:
                 raise InputError(f"{source.file}: {error}") from error
             log.info("%s: %d rows of %s", name, len(cases.test), source.file)
-            arms.append(ArmOfFile(name, str(source.file), cases))
+            is_deterministic = any(own in without_chance for own in ([arm] if arm is not None else names))
+            arms.append(ArmOfFile(name, str(source.file), cases, is_deterministic))
     if len(arms) < 2:
         raise InputError(
             f"{sources[0].file}: one arm alone, and a comparison needs two; name another table, or one with a column "
@@ -200,12 +200,21 @@ def _compare(
     return compare_arms(
         joined.rows,
         _asked(sources, [arm.name for arm in arms], asked),
-        positive=positive[0] if len(positive) == 1 else positive or None,
+        positive=_positive(positive, joined.rows, recipe),
         # The table of a run holds its units already, under another name than theirs.
         unit=recipe.evaluation.unit if recipe is not None and unit is None else arms[0].cases.unit,
         groups_known=joined.groups_known,
         split=_split(joined.rows) if recipe is None else recipe.evaluation.protocol.split,
+        deterministic=[arm.name for arm in arms if arm.is_deterministic],
     )
+
+
+def _positive(stated: Sequence[str], rows: pd.DataFrame, recipe: Recipe | None) -> str | Sequence[str] | None:
+    """What was stated, of more than two classes against the rest, as in `tlmed evaluate`; else the recipe's."""
+    if not stated:
+        return None if recipe is None else recipe.evaluation.positive
+    num_classes = sum(str(name).startswith("p_") for name in rows)
+    return stated[0] if len(stated) == 1 and num_classes == 2 else list(dict.fromkeys(stated))
 
 
 def _registered(sources: Sequence[_Source], comparison: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +222,7 @@ def _registered(sources: Sequence[_Source], comparison: dict[str, Any]) -> dict[
     own = sources[0].file.parent / _COMPARISON
     if len(sources) == 1 and sources[0].recipe is not None and own.is_file():
         stored = json.loads(own.read_text(encoding="utf-8"))
-        if all(stored[key] == comparison[key] for key in ("primary", "metric", "margin")):
+        if all(stored[key] == comparison[key] for key in ("primary", "metric", "margin", "positive", "unit")):
             return {key: stored[key] for key in ("registered", "cost")}
     return {"registered": None, "cost": {}}
 
@@ -241,6 +250,8 @@ def _asked(sources: Sequence[_Source], arms: Sequence[str], stated: dict[str, An
     if by_recipe is not None:
         is_own = given.get("primary", by_recipe.primary) == by_recipe.primary
         return replace(by_recipe, **given, subject=by_recipe.subject if is_own else None)
+    if "primary" not in given and len(sources) == 1 and set(_AS_IN_RUNS) <= set(arms):
+        given["primary"] = _AS_IN_RUNS
     if "primary" not in given:
         if len(arms) > max(len(sources), 2):
             raise InputError(

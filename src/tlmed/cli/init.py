@@ -37,6 +37,8 @@ def init(
     drafted = parse_recipe(yaml.safe_load(text), where=f"the draft for {data}")
     write_durably(out, text)
     print(f"{out} written; read it, then: tlmed run {out}")
+    if isinstance(drafted.evaluation.positive, str):
+        print(f"Counted as disease: {drafted.evaluation.positive!r}, a guess from the names of the classes; check it.")
     if "groups_unknown" in drafted.waive:
         print(
             "Nothing says which images belong to one patient, so the recipe accepts image-level figures (waive: "

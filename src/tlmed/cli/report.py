@@ -43,4 +43,6 @@ def report(
         return
     print(f"Verdict: {page_one(record).verdict}." if verdict is None else verdict["sentence"])
     print(f"Report: {file}")
+    if share:
+        print("Send this file alone: tables/ beside it is not made for sharing, and holds all counts.")
     print("Research use only, not a medical device.")

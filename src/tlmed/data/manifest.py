@@ -12,6 +12,8 @@ from tlmed.errors import NUM_NAMED, InputError, did_you_mean, name_some
 
 GROUP_COLUMNS = ("group", "patient", "study", "series")
 SPLITS = ("train", "val", "test")
+# Of a manifest's table, what names an image or says what belongs together.
+_NO_METADATA = ("path", "file", "label", "group", "unit", "split", "digest", "patient", "study", "series", "slice")
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -39,6 +41,11 @@ class Manifest:
     def with_table(self, table: pd.DataFrame) -> Manifest:
         """The same data set with another table."""
         return replace(self, table=table)
+
+
+def metadata_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns of a manifest's table that describe patients and images, such as sex or scanner."""
+    return [str(name) for name in table.columns if name not in _NO_METADATA]
 
 
 def validate_manifest(

@@ -317,7 +317,8 @@ def with_controls(recipe: Recipe, controls: Sequence[str]) -> Recipe:
     """The recipe with a control arm of each kind: `longer` and `placebo` of the primary contrast, others of delivery.
 
     Args:
-        controls: kinds, or names that the arms of `longer` and `placebo` get, such as `generic-longer`.
+        controls: kinds; `longer` and `placebo` also as `generic-longer` and `generic-placebo`, which their arms are
+            called where the primary contrast has `generic` for its second arm.
 
     Raises:
         ValueError: an unknown kind, or nothing to compare.
@@ -325,7 +326,8 @@ def with_controls(recipe: Recipe, controls: Sequence[str]) -> Recipe:
     pair = primary_pair(recipe)
     arms = _written_out(resolve_arms(recipe))
     deliver = recipe.delivered_arm
-    names = {} if pair is None else {f"{pair[1]}-{kind}": kind for kind in COMPARISON_CONTROLS}
+    second = GENERIC_STAGE if pair is None else pair[1]
+    names = {f"{prefix}-{kind}": kind for kind in COMPARISON_CONTROLS for prefix in (GENERIC_STAGE, second)}
     added: dict[str, ArmSettings] = {}
     for asked in controls:
         kind = names.get(asked, asked)

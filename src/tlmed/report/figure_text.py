@@ -25,6 +25,16 @@ def figure_text(cell: Mapping[str, Any], sign: str = "") -> str:
     return f"{value_text(cell, sign)} ({limits_text(cell, sign)})"
 
 
+def is_hidden(point: Mapping[str, Any]) -> bool:
+    """Whether a threshold was not refused, but what came of it is not shown in a copy to share."""
+    return point["refused"] is not None and not point["fits"]
+
+
+def refusal_text(point: Mapping[str, Any]) -> str:
+    """Return such as "refused (too few)", or that a copy to share does not show it."""
+    return str(point["refused"]) if is_hidden(point) else f"refused ({point['refused']})"
+
+
 def counts_text(cell: Mapping[str, Any]) -> str:
     """Return such as "85 of 98", or "85, 84, 86 of 98" of as many seeds."""
     return f"{', '.join(map(str, cell['numerators']))} of {cell['denominator']}"

@@ -14,8 +14,9 @@ from tlmed.report.record.sharing import shareable
 from tlmed.report.record.small_counts import SmallCounts
 
 SHARED = (
-    "A copy to share: identifiers and places are replaced, pictures of cases are left out, and so are counts under 5 "
-    "with what would give them away."
+    "A copy to share: identifiers, places and levels of metadata columns are replaced, pictures of cases are left out, "
+    "and so are counts under 5 with what would give them away ('some' stands for a count that was left out). Send this "
+    "file alone: the run folder, and tables/ in it, hold all that is left out here."
 )
 
 

@@ -20,7 +20,10 @@ from tlmed.runtime.store import Store, append_line, content_key
 LEDGER, QUESTIONS = "test-ledger.jsonl", "question-ledger.jsonl"
 _SKETCH_SIZE, _DIGITS = 64, 16
 _OF_TEST = {"test", "sketch", "num_images", "recipe"}
-_KEYS = {LEDGER: _OF_TEST | {"looks"}, QUESTIONS: _OF_TEST | {"time", "digest", "question", "num_openings"}}
+_KEYS = {
+    LEDGER: _OF_TEST | {"looks"},
+    QUESTIONS: _OF_TEST | {"time", "digest", "question", "num_openings", "openings_before"},
+}
 _SAME_FROM = 0.5  # share of the smaller set's images that the other has, from which two test sets count as one
 
 
@@ -64,13 +67,17 @@ class Registration:
         digest: of the question.
         time: of its first registration.
         changed_after_looking: what there is to say where the recipe had opened the test before; None where it had not.
-        others_on_this_test: different questions that other recipes asked of the same test set.
+        openings_before: how often the test set had been opened by then, by any recipe of this store.
+        others_on_this_test: other recipes that asked something of the same test set.
+        own_earlier: other questions that this recipe asked of it, whether it was opened for them or not.
     """
 
     digest: str
     time: str
     changed_after_looking: str | None
+    openings_before: int
     others_on_this_test: int
+    own_earlier: int
 
 
 def register_question(store: Store, test: TestSet, question: Mapping[str, Any], *, recipe: str) -> Registration:
@@ -91,28 +98,26 @@ def register_question(store: Store, test: TestSet, question: Mapping[str, Any], 
         own = [entry for entry in of_test if entry["recipe"] == recipe]
         entry = next((entry for entry in own if entry["digest"] == digest), None)
         if entry is None:
-            num_openings = sum(
-                line["recipe"] == recipe and test.is_mostly(_test_set(line)) for line in _lines(store, LEDGER)
+            openings = [line for line in _lines(store, LEDGER) if test.is_mostly(_test_set(line))]
+            entry = _append(
+                store,
+                QUESTIONS,
+                test,
+                recipe,
+                digest=digest,
+                question=dict(question),
+                num_openings=sum(line["recipe"] == recipe for line in openings),
+                openings_before=len(openings),
             )
-            entry = {
-                "time": _now(),
-                "test": test.digest,
-                "sketch": test.sketch,
-                "num_images": test.num_images,
-                "recipe": recipe,
-                "digest": digest,
-                "question": dict(question),
-                "num_openings": num_openings,
-            }
-            append_line(store.root / QUESTIONS, json.dumps(entry, ensure_ascii=False))
     changed = None
     if entry["num_openings"]:
         times = "1 time" if entry["num_openings"] == 1 else f"{entry['num_openings']} times"
         earlier = [one["question"]["text"] for one in own if one["digest"] != digest and not one["num_openings"]]
         before = f"; before, it was: {' | '.join(earlier)}" if earlier else ""
         changed = f"fixed on {entry['time']}, after this recipe had opened the test {times}{before}"
-    others = {entry["digest"] for entry in of_test if entry["recipe"] != recipe} - {digest}
-    return Registration(digest, entry["time"], changed, len(others))
+    others = {one["recipe"] for one in of_test} - {recipe}
+    own_others = {one["digest"] for one in own} - {digest}
+    return Registration(digest, entry["time"], changed, entry["openings_before"], len(others), len(own_others))
 
 
 def open_test(store: Store, test: TestSet, looks: Iterable[str], *, recipe: str) -> int:
@@ -134,16 +139,16 @@ def open_test(store: Store, test: TestSet, looks: Iterable[str], *, recipe: str)
         known = {key for looks in earlier for key in looks}
         new = sorted(set(looks) - known)
         if new:
-            entry = {
-                "time": _now(),
-                "test": test.digest,
-                "sketch": test.sketch,
-                "num_images": test.num_images,
-                "recipe": recipe,
-                "looks": new,
-            }
-            append_line(store.root / LEDGER, json.dumps(entry, ensure_ascii=False))
+            _append(store, LEDGER, test, recipe, looks=new)
     return len(earlier) + bool(new)
+
+
+def _append(store: Store, name: str, test: TestSet, recipe: str, **further: Any) -> dict[str, Any]:
+    """Add an entry to a ledger; returns it."""
+    entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "recipe": recipe, **further}
+    entry |= {"test": test.digest, "sketch": test.sketch, "num_images": test.num_images}
+    append_line(store.root / name, json.dumps(entry, ensure_ascii=False))
+    return entry
 
 
 def _lines(store: Store, name: str) -> list[dict[str, Any]]:
@@ -167,7 +172,3 @@ def _lines(store: Store, name: str) -> list[dict[str, Any]]:
 
 def _test_set(entry: Mapping[str, Any]) -> TestSet:
     return TestSet(entry["test"], tuple(entry["sketch"]), int(entry["num_images"]))
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

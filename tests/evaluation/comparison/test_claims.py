@@ -171,6 +171,50 @@ def test_these_models_have_the_jackknife_of_the_mean_over_seeds() -> None:
     assert (claim.low, claim.high) == pytest.approx((0.1 - half_width, 0.1 + half_width))
 
 
+@pytest.mark.parametrize("is_paired", [True, False])
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_new_seeds_make_nothing_surer_than_these_models_are(num_seeds: int, is_paired: bool) -> None:
+    """Seeds that each take cases differently: where by luck they vary little, these models' limits are wider."""
+    narrower_alone = 0
+    for number in range(60):
+        generator = np.random.default_rng([number, num_seeds])
+        left_out = 0.002 * generator.normal(size=(2, 30, num_seeds))
+        values = 0.8 + 0.01 * generator.normal(size=(2, num_seeds))
+        seeds = (range(num_seeds), range(0 if is_paired else num_seeds, num_seeds + (0 if is_paired else num_seeds)))
+        arms = {
+            arm: ArmFigures(tuple(seeds[i]), values[i], values[i] + left_out[i])
+            for i, arm in enumerate(("first", "second"))
+        }
+        of_models = _claimed(claim_of_these_models(SECOND_LESS_FIRST, arms))
+        over_seeds = _claimed(claim_over_seeds(SECOND_LESS_FIRST, arms))
+        assert (over_seeds.kind, over_seeds.value) == ("b", of_models.value)
+        assert over_seeds.low <= of_models.low < of_models.high <= over_seeds.high
+        assert over_seeds.low_90 <= of_models.low_90 < of_models.high_90 <= over_seeds.high_90
+        assert over_seeds.p_value >= of_models.p_value
+        assert over_seeds.standard_error >= of_models.standard_error
+        assert over_seeds.method.endswith("no narrower than for these models") == (
+            of_models.standard_error == over_seeds.standard_error
+            or of_models.p_value == over_seeds.p_value
+            or of_models.low == over_seeds.low
+            or of_models.low_90 == over_seeds.low_90
+        )
+        assert (over_seeds.p_value < 0.05) == (over_seeds.low > 0 or over_seeds.high < 0)
+        narrower_alone += over_seeds.low == of_models.low
+    assert narrower_alone > 0
+
+
+def test_where_seeds_show_nothing_these_models_limits_hold() -> None:
+    """Two seeds of one value that cases move in opposite ways: by hand, no S, and a C below 0; the mean does vary."""
+    changes = 0.01 * np.array([1.0, -1.0, 1.0, -1.0])
+    moved = ArmFigures((0, 1), np.array([0.8, 0.8]), np.stack([0.8 + changes, 0.8 - 0.5 * changes], axis=1))
+    arms = {"first": _of_values([0.7, 0.7]), "second": moved}
+    of_models, over_seeds = (claim(SECOND_LESS_FIRST, arms) for claim in (claim_of_these_models, claim_over_seeds))
+    assert of_models is not None
+    # The mean over seeds changes by a quarter of 0.01 in each of four groups.
+    assert of_models.standard_error == pytest.approx(0.0025 * math.sqrt(3))
+    assert over_seeds == dataclasses.replace(of_models, kind="b", method=_claimed(over_seeds).method)
+
+
 def test_weights_other_than_1_count() -> None:
     """An interaction of two by two arms whose seeds are paired: the t test of the contrast by seed."""
     values = np.random.default_rng(1).normal(size=(4, 5))
@@ -210,13 +254,13 @@ def test_over_training_sets_it_is_the_corrected_resampled_t_test() -> None:
     assert claim.degrees_of_freedom == pytest.approx(4)
 
 
-def test_of_repeats_only_three_count() -> None:
-    """By hand: J = 15 of 25 folds, (1 / 15 + 1 / 4) s^2 with 14 degrees of freedom."""
+def test_of_many_folds_only_five_count() -> None:
+    """By hand: J = 5 of 25 folds, (1 / 5 + 1 / 4) s^2 with 7 degrees of freedom."""
     differences = np.random.default_rng(0).normal(0.02, 0.05, 25)
     claim = _claimed(claim_over_training_sets(differences, num_train=80, num_test=20))
-    error = math.sqrt((1 / 15 + 1 / 4) * differences.var(ddof=1))
+    error = math.sqrt((1 / 5 + 1 / 4) * differences.var(ddof=1))
     assert claim.standard_error == pytest.approx(error)
-    assert claim.high - claim.value == pytest.approx(t.ppf(0.975, 14) * error)
+    assert claim.high - claim.value == pytest.approx(t.ppf(0.975, 7) * error)
 
 
 def test_folds_that_cancel_have_a_claim_of_0() -> None:
@@ -228,8 +272,7 @@ def test_folds_that_cancel_have_a_claim_of_0() -> None:
     ("num_folds", "num_repeats", "word"), [(2, 2, "4 folds in all"), (5, 1, None), (5, 3, None), (10, 1, None)]
 )
 def test_designs_without_a_claim_over_training_sets_say_why(num_folds: int, num_repeats: int, word: str | None) -> None:
-    counts = {"ill": 40, "well": 60}
-    reason = refuses_training_set_claim(counts, num_folds=num_folds, num_repeats=num_repeats)
+    reason = refuses_training_set_claim(num_folds=num_folds, num_repeats=num_repeats)
     assert reason is None if word is None else word in str(reason)
 
 

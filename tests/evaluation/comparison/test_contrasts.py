@@ -20,6 +20,7 @@ def test_the_primary_one_comes_first_then_controls_then_both_ways_with_every_oth
     assert [(one.name, one.role) for one in contrasts] == [
         ("generic-related minus generic", "primary"),
         ("generic-related minus generic-longer", "control"),
+        ("generic-longer minus generic", "control"),
         ("generic-related minus probe", "secondary"),
         ("probe minus generic", "secondary"),
         ("generic-related minus scratch", "secondary"),

@@ -116,7 +116,9 @@ def test_the_interval_of_a_difference_is_over_draws_and_cases() -> None:
     covariance = covariance_over_cases(without_each_unit(table, 10))
     over_draws = differences(table, 10).var(ddof=1) / 6
     over_cases = max(covariance[~np.eye(6, dtype=bool)].mean(), 0)
-    half_width = math.sqrt(t.ppf(0.975, 5) ** 2 * over_draws + t.ppf(0.975, NUM_UNITS - 1) ** 2 * over_cases)
+    over_seeds = math.sqrt(t.ppf(0.975, 5) ** 2 * over_draws + t.ppf(0.975, NUM_UNITS - 1) ** 2 * over_cases)
+    # No narrower than for the models that there are, whose mean over draws is what cases change.
+    half_width = max(over_seeds, t.ppf(0.975, NUM_UNITS - 1) * math.sqrt(covariance.mean()))
     assert (found["high"] - found["low"]) / 2 == pytest.approx(half_width, rel=1e-6)
     assert found["speaks_for"] == "b"
 
@@ -128,6 +130,7 @@ def test_the_interval_of_a_change_pairs_arms_but_not_shares() -> None:
     at_10, at_100 = (without_each_unit(table, share) for share in (10, 100))
     weights = np.concatenate([np.full(6, 1 / 6), np.full(4, -1 / 4)])
     over_cases = weights @ covariance_over_cases(np.hstack([at_10, at_100])) @ weights
+    of_models = t.ppf(0.975, NUM_UNITS - 1) * math.sqrt(over_cases)
     parts = []
     for share, left_out in ((10, at_10), (100, at_100)):
         number = left_out.shape[1]
@@ -136,9 +139,8 @@ def test_the_interval_of_a_change_pairs_arms_but_not_shares() -> None:
         over_cases -= (covariance.trace() / number - covariance[~np.eye(number, dtype=bool)].mean()) / number
     over_draws = sum(part for part, _ in parts)
     freedom = over_draws**2 / sum(part**2 / of_part for part, of_part in parts)
-    half_width = math.sqrt(
-        t.ppf(0.975, freedom) ** 2 * over_draws + t.ppf(0.975, NUM_UNITS - 1) ** 2 * max(over_cases, 0)
-    )
+    over_seeds = t.ppf(0.975, freedom) ** 2 * over_draws + t.ppf(0.975, NUM_UNITS - 1) ** 2 * max(over_cases, 0)
+    half_width = max(math.sqrt(over_seeds), of_models)
     assert found["value"] == pytest.approx(differences(table, 10).mean() - differences(table, 100).mean())
     assert (found["high"] - found["low"]) / 2 == pytest.approx(half_width, rel=1e-6)
 

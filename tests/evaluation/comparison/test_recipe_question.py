@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tlmed.evaluation.comparison.contrasts import Asked
-from tlmed.evaluation.comparison.recipe_question import asked_of_recipe
+from tlmed.evaluation.comparison.recipe_question import arms_without_chance, asked_of_recipe
 from tlmed.recipe.recipe import Recipe
 
 _DATA = {"folder": "images"}
@@ -78,6 +78,36 @@ def test_the_domain_is_the_subject_only_where_the_arms_differ_in_nothing_else(
     primary: list[str], subject: str | None
 ) -> None:
     assert _asked(_recipe({"primary": primary}), *_ARMS).subject == subject
+
+
+def test_starting_weights_are_given_by_a_file_or_by_a_stage_with_a_seed_of_its_own() -> None:
+    assert _asked(_recipe(), *_ARMS).given_start == ["generic", "generic-related"]
+    trained_once = {**_recipe().model_dump(), "chain": [{**_CHAIN[0], "seed": 7}, _CHAIN[1]]}
+    asked = _asked(Recipe.model_validate(trained_once), *_ARMS)
+    assert asked.given_start == ["generic", "related", "generic-related"]
+
+
+_SOLVED: dict[str, Any] = {"strategy": {"kind": "logistic-regression"}}
+
+
+@pytest.mark.parametrize(
+    ("arm", "changes", "draws_nothing"),
+    [
+        ({"stages": ["target"]}, {}, True),
+        ({"stages": ["target"], "strategy": {"kind": "finetune"}}, {}, False),
+        ({"stages": ["target"], "weights": "none"}, {}, False),
+        ({"stages": ["target"]}, {"allow_unmatched": ["conv1"]}, False),
+        ({"stages": ["related", "target"]}, {}, False),
+        ({"stages": ["related", "target"]}, {"chain": [{**_CHAIN[0], "seed": 7}, _CHAIN[1]]}, True),
+        ({"stages": ["target"], "control": "permuted-labels"}, {}, False),
+        ({"stages": ["target"], "control": "border-only"}, {}, True),
+    ],
+)
+def test_no_seed_changes_a_head_that_is_solved_for_on_given_weights(
+    arm: dict[str, Any], changes: dict[str, Any], draws_nothing: bool
+) -> None:
+    content = {**_recipe().model_dump(), "arms": {**_ARMS, "probe": {**_SOLVED, **arm}}, **changes}
+    assert arms_without_chance(Recipe.model_validate(content)) == (["probe"] if draws_nothing else [])
 
 
 def test_a_generic_stage_is_no_related_domain() -> None:

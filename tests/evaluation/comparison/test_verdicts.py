@@ -50,6 +50,12 @@ def test_of_several_contrasts_the_corrected_p_value_decides_and_limits_for_all_s
     assert judge(claimed(0.012, 0.007, role="secondary"), 0.02, 0.06) == Verdict("equivalent", within_margin=True)
 
 
+def test_limits_are_no_wider_than_a_difference_can_be() -> None:
+    claim = claimed(0.1, 5.0).deciding
+    assert claim is not None
+    assert (claim.low, claim.high, claim.low_90, claim.high_90) == (-1, 1, -1, 1)
+
+
 def test_these_models_alone_cannot_tell() -> None:
     assert judge(claimed(0.3, 0.01, reason=ONE_SEED), 0.02, None) == Verdict("cannot be told here", ONE_SEED)
 
@@ -81,10 +87,10 @@ def test_secondary_contrasts_are_corrected_for_their_number_and_others_are_not()
     ("long", "fake", "word", "beaten"),
     [
         ((0.05, 0.04), (0.05, 0.04), "related domain", {"longer": True, "placebo": True}),
-        ((0.05, 0.04), (0.05, 0.06), "extra training", {"longer": True, "placebo": False}),
-        ((-0.05, 0.04), (0.05, 0.04), "extra training", {"longer": False, "placebo": True}),
+        ((0.05, 0.04), (0.05, 0.06), "not shown", {"longer": True, "placebo": False}),
+        ((-0.05, 0.04), (0.05, 0.04), "not shown", {"longer": False, "placebo": True}),
         ((0.05, 0.04), None, "not known", {"longer": True, "placebo": None}),
-        ((0.05, 0.06), None, "extra training", {"longer": False, "placebo": None}),
+        ((0.05, 0.06), None, "not shown", {"longer": False, "placebo": None}),
         (None, None, "not known", {"longer": None, "placebo": None}),
     ],
 )
@@ -102,6 +108,28 @@ def test_a_gain_is_the_domains_only_where_both_controls_are_beaten(
     attribution = attribute([claimed(0.1, 0.01), *controls], _HELPED, _ASKED)
     assert attribution is not None
     assert (attribution.word, attribution.beaten) == (word, beaten)
+
+
+@pytest.mark.parametrize(
+    ("of_long", "of_fake", "word", "gained"),
+    [
+        ((0.05, 0.04), (0.05, 0.04), "extra training", ["placebo"]),
+        # That a control which is beaten beats the second arm too does not take the gain from the domain.
+        ((0.05, 0.04), (0.05, 0.06), "not shown", []),
+        ((0.05, 0.04), (-0.05, 0.04), "not shown", []),
+        ((0.05, 0.04), None, "not shown", []),
+    ],
+)
+def test_extra_training_helped_only_where_a_control_that_is_not_beaten_beats_the_second_arm(
+    of_long: tuple[float, float], of_fake: tuple[float, float] | None, word: str, gained: list[ControlKind]
+) -> None:
+    limits = {"first minus long": (0.05, 0.04), "first minus fake": (0.05, 0.06), "long minus second": of_long}
+    contrasts = [claimed(*found, name=name, role="control") for name, found in limits.items()]
+    if of_fake is not None:
+        contrasts.append(claimed(*of_fake, name="fake minus second", role="control"))
+    attribution = attribute([claimed(0.1, 0.01), *contrasts], _HELPED, _ASKED)
+    assert attribution is not None
+    assert (attribution.word, attribution.gained) == (word, gained)
 
 
 def test_a_control_of_one_seed_tells_nothing() -> None:

@@ -111,9 +111,9 @@ def test_groups_are_counted_by_averaged_class() -> None:
     labels = np.repeat([0, 1, 2], [30, 20, 4])
     groups = np.concatenate([np.arange(30) // 2, 20 + np.arange(20) // 4, 40 + np.arange(4)])
     scored = Scored(labels, np.full((54, 3), 1 / 3), macro_classes=(0, 1))
-    assert too_few_groups(scored, groups, _THREE) == "too few groups with units of 'b' 5; an interval needs 10"
+    assert too_few_groups(scored, groups, _THREE) == "too few groups with units of 'b' (5); an interval needs 10"
     everything = Scored(labels, np.full((54, 3), 1 / 3))
-    assert "of 'b' 5, 'c' 4;" in str(too_few_groups(everything, np.asarray(groups), _THREE))
+    assert "of 'b' (5), 'c' (4);" in str(too_few_groups(everything, np.asarray(groups), _THREE))
     assert too_few_groups(scored, np.arange(54), _THREE) is None
 
 

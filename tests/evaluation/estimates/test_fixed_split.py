@@ -143,7 +143,7 @@ def test_auroc_that_does_not_vary_has_newcombes_limits(num_seeds: int) -> None:
 def test_too_few_groups_of_a_class_leave_values_and_the_reason() -> None:
     labels = (np.arange(40) < 6).astype(np.int64)
     cells = _estimate([Scored(labels, _scored(num_units=40).probabilities, 1)], np.arange(40))
-    reason = "too few groups with units of 'sick' 6; an interval needs 10"
+    reason = "too few groups with units of 'sick' (6); an interval needs 10"
     for name in ("accuracy", "auroc", "f1", "brier", "calibration_slope"):
         assert cells[name].value is not None
         assert (cells[name].low, cells[name].high, cells[name].too_few) == (None, None, reason), name

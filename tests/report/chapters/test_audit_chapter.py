@@ -21,14 +21,15 @@ def test_the_gravest_comes_first_and_a_waiver_is_said(recorded: Recorded) -> Non
 
 
 def test_what_was_left_out_is_counted(recorded: Recorded) -> None:
-    left_out = _sections(recorded)["Left out"]
+    left_out = _sections(recorded)["Left out of related"]
     assert left_out.grid is not None
-    assert left_out.grid.rows == (("related", "copy", "1 image"), ("related", "unreadable", "1 image"))
+    assert left_out.grid.rows == (("copy", "1 image"), ("unreadable", "1 image"))
 
 
 def test_what_the_delivered_model_goes_by(recorded: Recorded) -> None:
     usage = _sections(recorded)["What the delivered model goes by"]
     assert usage.grid is not None
+    assert usage.sentences[1].startswith("It could explain all of the AUROC")
     assert usage.grid.rows == (("mode = RGB", "AUROC 0.80", "0.001", "yes", "mode = RGB", "0.613 (0.412 to 0.781)"),)
 
 

@@ -11,6 +11,12 @@ from tlmed.report.parts import Chapter, Drawing, Picture, Section
 pytestmark = pytest.mark.usefixtures("unrendered")
 
 
+@pytest.fixture(scope="module")
+def usual(recorded: Recorded, unrendered: None) -> dict[str, Chapter]:
+    """Of two arms with three seeds."""
+    return _by_anchor(result_chapters(recorded()))
+
+
 def _by_anchor(chapters: list[Chapter]) -> dict[str, Chapter]:
     return {chapter.anchor: chapter for chapter in chapters}
 
@@ -19,8 +25,8 @@ def _names(chapter: Chapter) -> list[str]:
     return [part.name for part in chapter.parts if isinstance(part, Picture | Drawing)]
 
 
-def test_the_chapters_come_in_order(recorded: Recorded) -> None:
-    chapters = _by_anchor(result_chapters(recorded()))
+def test_the_chapters_come_in_order(usual: dict[str, Chapter]) -> None:
+    chapters = usual
     assert list(chapters) == [
         "flow", "audit", "chain", "results", "comparison", "curves", "delivered", "training", "errors", "subgroups",
     ]  # fmt: skip
@@ -47,9 +53,9 @@ def test_the_cost_stands_beside_the_gain(recorded: Recorded) -> None:
     )
 
 
-def test_all_arms_stand_in_the_results(recorded: Recorded) -> None:
+def test_all_arms_stand_in_the_results(recorded: Recorded, usual: dict[str, Chapter]) -> None:
     record = recorded()
-    results, baselines = _by_anchor(result_chapters(record))["results"].parts
+    results, baselines = usual["results"].parts
     assert isinstance(results, Section)
     assert isinstance(baselines, Section)
     assert results.grid is not None
@@ -67,10 +73,6 @@ def test_all_arms_stand_in_the_results(recorded: Recorded) -> None:
         ({"waive": ("groups_unknown",)}, ["reliability", "decision-curve", "confusion"]),
         ({"sizes": {"a": 12, "b": 12, "c": 12}, "positive": None, "seeds": (0,)}, ["roc", "confusion"]),
         ({"sizes": {"ill": 4, "well": 5}, "seeds": (0,)}, ["reliability", "decision-curve", "confusion"]),
-        (
-            {"operating_points": [{"kind": "assure", "of": "sensitivity", "target": 0.999}]},
-            ["reliability", "decision-curve", "confusion"],
-        ),
     ],
 )
 def test_every_design_has_its_chapters(recorded: Recorded, settings: dict[str, Any], names: list[str]) -> None:
@@ -85,7 +87,7 @@ def test_a_refused_threshold_has_a_confusion_without_it(recorded: Recorded) -> N
     said, *pictures = _by_anchor(result_chapters(recorded(operating_points=[point])))["delivered"].parts
     assert isinstance(said, Section)
     assert "was refused" in said.sentences[0]
-    assert [part.title for part in pictures][-1] == "Confusion"
+    assert [part.title for part in pictures if isinstance(part, Picture)][-1] == "Confusion"
 
 
 def test_one_arm_is_compared_with_nothing(recorded: Recorded) -> None:
@@ -94,8 +96,23 @@ def test_one_arm_is_compared_with_nothing(recorded: Recorded) -> None:
     assert isinstance(seeds, Picture)
 
 
-def test_small_sets_are_indicative(recorded: Recorded) -> None:
-    parts = _by_anchor(result_chapters(recorded()))["delivered"].parts
+def test_secondary_contrasts_stand_in_the_table_alone(recorded: Recorded) -> None:
+    record = recorded(arms=("probe", "generic", "generic-related"), seeds=(0,))
+    assert record.comparison is not None
+    parts = _by_anchor(result_chapters(record))["comparison"].parts
+    sections = {part.title: part for part in parts if isinstance(part, Section)}
+    secondary = [one for one in record.comparison["contrasts"] if one["role"] == "secondary"]
+    assert secondary
+    grid = sections["Contrasts"].grid
+    assert grid is not None
+    assert {one["name"] for one in secondary} <= {row[0] for row in grid.rows}
+    said = " ".join(sections["Reasons"].sentences)
+    assert not any(one["sentence"] in said for one in secondary)
+    assert record.comparison["needed"]["sentence"] in said
+
+
+def test_small_sets_are_indicative(usual: dict[str, Chapter]) -> None:
+    parts = usual["delivered"].parts
     (reliability,) = (part for part in parts if isinstance(part, Picture) and part.name == "reliability")
     assert reliability.title == "Reliability (indicative)"
     assert "fewer than 100 units, 28" in reliability.caption

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from tlmed.evaluation.assessment.subgroups import measure_subgroups
 from tlmed.report.chapters.subgroup_sections import subgroups_of_run
 from tlmed.report.parts import Section
 from tlmed.report.record.delivered_arm import decide_delivered
-from tlmed.report.record.run_record import RunRecord
+from tlmed.report.record.run_record import RunRecord, read_run
+from tlmed.report.record.sharing import shareable
 
 
 def _sections(record: RunRecord, **columns: Any) -> list[Section]:
@@ -38,6 +40,33 @@ def test_columns_of_the_splits_make_subgroups(recorded: Recorded) -> None:
     assert rows[1][1:3] == ("AUROC", f"{women['auroc']['value']:.3f}")
     assert "hospital: the column has the one value 'one'" in found[1].sentences[0]
     assert "note: the column has 60 values" in found[1].sentences[1]
+    (taken,) = _sections(record, score=1)
+    assert taken.sentences == ("score: tlmed uses this name itself; rename the column.",)
+
+
+def test_a_copy_to_share_has_no_shares_and_no_names_of_levels(recorded: Recorded) -> None:
+    record = recorded()
+    hospital = np.where(pd.factorize(record.splits["group"])[0] % 2 == 0, "St Mary", "County")
+    record = shareable(RunRecord(**{**vars(record), "splits": record.splits.assign(hospital=hospital)}))
+    (section,) = _sections(record)
+    assert section.grid is not None
+    assert {row[0] for row in section.grid.rows} == {"level 1", "level 2"}
+    assert {row[1] for row in section.grid.rows} == {"units", "AUROC"}
+    assert "left out of this copy" in section.sentences[-1]
+
+
+def test_a_metadata_column_is_read_back_with_what_is_missing(recorded: Recorded) -> None:
+    record = recorded()
+    ages = pd.Series(pd.factorize(record.splits["group"])[0] % 40 + 30.0).mask(lambda age: age < 35)
+    file = record.folder.parent / "further" / "splits.csv"
+    shutil.copytree(record.folder, file.parent)
+    record.splits.assign(age=ages).to_csv(file, index=False)
+    again = read_run(file.parent)
+    assert again.splits["age"].isna().sum() == ages.isna().sum() > 0
+    (section,) = _sections(again)
+    assert section.title == "By age (exploratory)"
+    assert section.grid is not None
+    assert len({row[0] for row in section.grid.rows if row[0]}) == 4  # thirds and what is missing
 
 
 def test_a_unit_with_two_values_has_no_subgroup(recorded: Recorded) -> None:

@@ -40,10 +40,35 @@ def test_the_division_is_that_of_the_protocol(protocol: dict[str, Any], said: st
 
 
 def test_overlap_that_was_accepted_is_not_called_disjoint() -> None:
-    assert data_facts.disjointness(run_record()).statement == "No group (patient) of the target stands in two parts."
+    disjoint = data_facts.disjointness(run_record())
+    assert disjoint.missing == ()
+    assert disjoint.statement == "No group (patient) of the target stands in two parts."
     waived = data_facts.disjointness(run_record(waive=["group_overlap", "duplicate"])).statement
     assert waived.startswith("That groups (patient) stand in several parts was accepted.")
     assert "Waived, so that what was found stayed in: group_overlap and duplicate." in waived
+
+
+def test_domains_without_groups_are_not_called_disjoint() -> None:
+    record = run_record()
+    record.domains["related"]["group_column"] = None
+    fact = data_facts.disjointness(record)
+    assert "Which images of related are of one patient is not known" in fact.statement
+    assert fact.missing == ("data.group_pattern (or a patient column) of related",)
+    record.domains["related"]["group_column"] = "study"
+    fact = data_facts.disjointness(record)
+    assert "The groups of related are named otherwise than the target's" in fact.statement
+    assert fact.missing == ()
+    coarser = {"kind": "coarser_group", "severity": "warning", "value": 7, "details": {"stage": "target"}}
+    leaky = replace(record, audit={**record.audit, "findings": [coarser]})
+    assert "7 patients have images in more than one part" in data_facts.disjointness(leaky).statement
+    unknown = data_facts.disjointness(run_record(groups_known=False))
+    assert len(unknown.missing) == 2
+
+
+def test_predictors_are_what_is_left_of_the_pixels() -> None:
+    told = data_facts.predictors(run_record(image={"size": 64, "mode": "grey", "fit": "squash"})).statement
+    assert "brought to 64 x 64 pixels in one grey channel, without keeping its aspect ratio" in told
+    assert "What is finer than that, or lost by it, the network does not see." in told
 
 
 def test_stages_of_other_sizes_are_listed() -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.report.run_records import contrast, run_record
+from tests.report.run_records import REGISTERED, contrast, run_record
+from tlmed.evaluation.comparison.sentences import sentence_of_registration
 from tlmed.report.facts import evaluation_facts
 
 
@@ -28,19 +29,36 @@ def test_a_comparison_without_a_claim_names_no_test() -> None:
 
 
 def test_other_questions_asked_of_the_same_test_set_are_counted() -> None:
-    registered = {"digest": "d", "time": "t", "changed_after_looking": None, "others_on_this_test": 3}
+    registered = {**REGISTERED, "others_on_this_test": 3}
     fact = evaluation_facts.contrast(run_record(comparison={"registered": registered}))
     assert fact is not None
-    assert "(digest d, t). Other primary comparisons were made on this test set: 3." in fact.statement
+    assert sentence_of_registration(registered) in fact.statement
+    assert "3 other recipes" in fact.statement
+
+
+def test_starting_weights_that_were_given_bound_what_is_claimed() -> None:
+    record = run_record(seeds=(0, 1))
+    assert record.comparison is not None
+    primary = record.comparison["contrasts"][0]
+    assert evaluation_facts.speaks_for(record.comparison, primary) == (
+        "this training set, over new patients and new seeds"
+    )
+    record.comparison["design"]["given_start"] = True
+    assert evaluation_facts.speaks_for(record.comparison, primary) == (
+        "this training set and these starting weights, over new patients and new seeds"
+    )
+    fact = evaluation_facts.contrast(record)
+    assert fact is not None
+    assert "given this training set and these starting weights (method b;" in fact.statement
 
 
 def test_several_thresholds_are_told_apart_from_refused_ones() -> None:
-    asked = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": None}
+    asked = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": None, "fits": [{"threshold": 0.4}]}
     refused = {**asked, "kind": "assure", "refused": "too few"}
     points = {"operating_points": {"generic-related": [asked, {**asked, "of": "specificity"}, refused]}}
     assert evaluation_facts.threshold(run_record(metrics=points)).statement == (
-        "Before test was opened, a threshold was chosen on validation units to aim for sensitivity 0.9 and to aim for "
-        "specificity 0.9. No threshold could be chosen on validation units to assure for sensitivity 0.9 (too few)."
+        "A threshold was chosen on validation scores, without test, to aim for sensitivity 0.9 and to aim for "
+        "specificity 0.9. No threshold could be chosen on validation scores to assure for sensitivity 0.9 (too few)."
     )
     none: dict[str, Any] = {"operating_points": {"generic-related": []}}
     assert evaluation_facts.threshold(run_record(metrics=none)).statement.startswith("No threshold was set")

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.report.run_records import run_record
+from tests.report.run_records import REGISTERED, run_record
 from tlmed.report.facts.limits import limitations, limits
 
-USAGE = {"severity": "warning", "message": "follows", "details": {"arm": "generic-related", "variables": []}}
-REFUSED = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": "too few"}
-CHANGED = {"digest": "a", "time": "t", "changed_after_looking": "the metric.", "others_on_this_test": 2}
+MATCHED = {"where": "mode = RGB", "num_groups": 12, "auroc": {"value": 0.6, "low": 0.4, "high": 0.8}}
+SHORTCUT = {"variable": "mode = RGB", "is_shortcut": True, "matched": MATCHED}
+USAGE = {"severity": "warning", "message": "follows", "details": {"arm": "generic-related", "variables": [SHORTCUT]}}
+NO_SHORTCUT = {"severity": "note", "message": "none", "details": {"arm": "generic-related", "variables": []}}
+REFUSED = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": "too few", "fits": [{"threshold": None}]}
+CHANGED = {**REGISTERED, "changed_after_looking": "the metric.", "others_on_this_test": 2}
 
 
 @pytest.mark.parametrize(
@@ -30,15 +33,17 @@ CHANGED = {"digest": "a", "time": "t", "changed_after_looking": "the metric.", "
         ({"num_folds": 4, "seeds": (0, 1)}, "The folds' models share training data"),
         ({"metrics": {"test_openings": 3}}, "opened 3 times"),
         ({"metrics": {"usage": [USAGE]}}, "The score of generic-related follows something"),
+        ({"metrics": {"usage": [USAGE]}}, "It could explain all of the AUROC"),
+        ({}, "(weights start.safetensors) holds for this checkpoint: other weights of the same kind may come out"),
         ({"metrics": {"weighted_training": True}}, "Training weighed the classes"),
         ({"metrics": {"operating_points": {"generic-related": [REFUSED]}}}, "refused (aim for sensitivity 0.9)"),
         (
             {"metrics": {"audit_warnings": [{"kind": "shortcut_border", "severity": "warning"}]}},
             "The audit warns of shortcut_border",
         ),
-        ({"comparison": {"registered": CHANGED}}, "changed after looking: the metric."),
-        ({"comparison": {"registered": CHANGED}}, "Other primary comparisons were made on this test set: 2"),
-        ({"comparison": {"registered": None}}, "When the primary comparison was chosen is not known"),
+        ({"comparison": {"registered": CHANGED}}, "CHANGED AFTER LOOKING: the metric."),
+        ({"comparison": {"registered": CHANGED}}, "2 other recipes of this store asked something of this test"),
+        ({"comparison": {"registered": None}}, "Nobody knows when this contrast was chosen"),
     ],
 )
 def test_what_a_run_lacks_is_a_limit(changes: dict[str, Any], said: str) -> None:
@@ -54,7 +59,7 @@ def test_what_a_run_has_is_none() -> None:
         evaluation=evaluation,
         weights="none",
         comparison={"verdict": verdict},
-        metrics={"external": external, "usage": [{**USAGE, "severity": "note"}]},
+        metrics={"external": external, "usage": [NO_SHORTCUT]},
         study={"reference_standard": "RT-PCR"},
     )
     assert limits(record) == [
@@ -81,6 +86,12 @@ def test_a_coin_and_uncalibrated_scores_are_called_so() -> None:
     told = " ".join(limits(record))
     assert "generic-related, cannot be told from chance" in told
     assert "Probabilities are not calibrated" in told
+
+
+def test_what_a_copy_does_not_show_was_not_refused() -> None:
+    hidden = {**REFUSED, "refused": "not shown", "fits": []}
+    told = " ".join(limits(run_record(metrics={"operating_points": {"generic-related": [hidden]}})))
+    assert "refused" not in told
 
 
 def test_a_network_that_was_trained_once_more_was_tested_on_nothing() -> None:

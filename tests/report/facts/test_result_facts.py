@@ -39,13 +39,17 @@ def test_what_the_delivered_arm_follows_is_told_with_the_matched_figure() -> Non
     told = result_facts.robustness(run_record(metrics={"usage": [usage(arm="generic"), followed]})).statement
     assert told.endswith(
         "Within the classes the score follows mode = RGB (adjusted p < 0.001; AUROC where it is alike (mode = RGB) "
-        "0.620 (95 % CI 0.420 to 0.780))."
+        "0.620 (95 % CI 0.420 to 0.780)). It could explain all of the AUROC: where it is alike, no more than chance is "
+        "shown (mode = RGB: 0.620 (0.420 to 0.780))."
     )
 
 
 def test_a_variable_without_alike_units_has_no_matched_figure() -> None:
     told = result_facts.robustness(run_record(metrics={"usage": [usage(variable(matched=None))]})).statement
-    assert told.endswith("Within the classes the score follows mode = RGB (adjusted p < 0.001).")
+    assert told.endswith(
+        "Within the classes the score follows mode = RGB (adjusted p < 0.001). "
+        "How much of the AUROC it could explain cannot be told: too few groups are alike in mode = RGB."
+    )
 
 
 def test_where_nothing_is_followed_the_finding_says_so() -> None:

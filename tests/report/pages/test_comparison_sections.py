@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlmed.report.pages.comparison_sections import NOBODY_KNOWS, comparison_sections
+from tlmed.evaluation.comparison.sentences import NOBODY_KNOWS
+from tlmed.report.pages.comparison_sections import comparison_sections
 from tlmed.report.pages.evaluation_page import render_markdown
 
 
@@ -40,10 +41,12 @@ def comparison(**changes: Any) -> dict[str, Any]:
         "groups_known": True,
         "seeds": {"a": [0, 1], "b": [0, 1], "c": [0]},
         "alike": [],
+        "given_start": False,
     }
     content: dict[str, Any] = {
         "verdict": {"word": "cannot be told here", "sentence": "Whether a is better cannot be told here."},
         "attribution": None,
+        "subject": "the related domain",
         "contrasts": contrasts,
         "needed": {"sentence": "About 240 groups would be needed."},
         "unit": "image",
@@ -82,10 +85,20 @@ def test_the_verdict_comes_first_then_contrasts_then_reasons() -> None:
 
 
 def test_what_a_registered_contrast_is_due_to() -> None:
+    registered = {
+        "digest": "abc",
+        "time": "2026-01-02T03:04:05+0000",
+        "changed_after_looking": None,
+        "openings_before": 2,
+        "others_on_this_test": 0,
+        "own_earlier": 0,
+    }
     said = comparison_sections(
-        comparison(registered={"digest": "abc"}, attribution={"word": "extra training", "sentence": "It is not."})
+        comparison(registered=registered, attribution={"word": "extra training", "sentence": "It is not."})
     )
-    assert said[0].sentences[1] == "It is not."
+    assert (said[0].title, said[0].sentences[1]) == ("Verdict: extra training helped", "It is not.")
+    assert "written down on 2026-01-02 03:04" in said[-1].sentences[-1]
+    assert "opened 2 times by other recipes" in said[-1].sentences[-1]
     assert NOBODY_KNOWS not in render_markdown("Comparison", said)
 
 
@@ -95,3 +108,18 @@ def test_what_is_not_known_of_the_cases_is_said() -> None:
     *_, cases = comparison_sections(content)
     assert cases.sentences[0] == "203 units (image) of an unknown number of groups, out of fold."
     assert cases.sentences[1].endswith("All seeds of c came to the same.")
+
+
+def test_tables_of_other_tools_are_better_or_worse() -> None:
+    content = comparison(subject=None, verdict={"word": "hurt", "sentence": "a is worse."})
+    content["contrasts"][0] |= {"verdict": "hurt", "weights": {"a": 1.0, "b": -1.0}}
+    verdict, contrasts, *_ = comparison_sections(content)
+    assert verdict.title == "Verdict: a is worse than b"
+    assert contrasts.grid is not None
+    assert [row[3] for row in contrasts.grid.rows] == ["worse", "no verdict"]
+
+
+def test_given_starting_weights_are_said_not_to_be_drawn_anew() -> None:
+    content = comparison()
+    content["design"]["given_start"] = True
+    assert "The starting weights were given" in comparison_sections(content)[1].sentences[1]

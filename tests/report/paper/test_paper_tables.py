@@ -70,7 +70,7 @@ def test_the_document_holds_both_tables_and_the_verdict(tmp_path: Path) -> None:
 
 
 def test_thresholds_that_are_not_there_are_not_made_up(tmp_path: Path) -> None:
-    refused = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": "too few"}
+    refused = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": "too few", "fits": [{}]}
     for points, title, text in (
         ([refused], "sensitivity at the threshold", "refused"),
         ([], "sensitivity, more probable class", None),

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tests.report.run_records import VERDICT, contrast, run_record
+from tests.report.run_records import REGISTERED, VERDICT, contrast, run_record
 from tlmed.report.paper.citations import REFERENCES, cited_in
 from tlmed.report.paper.paper_text import methods, paper_chapter, results
 from tlmed.report.parts import Section
 from tlmed.report.record.run_record import RunRecord
 
 MORE_THAN_IT_KNOWS = re.compile(r"improv|outperform|significant|superior|better|prove", re.IGNORECASE)
-REFUSED = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": "needs at least 59 positives", "fits": []}
+REFUSED = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": "needs at least 59 positives", "fits": [{}]}
 RUNS: dict[str, dict[str, Any]] = {
     "one seed": {},
     "three seeds": {"seeds": (0, 1, 2)},
@@ -102,18 +102,18 @@ def test_several_classes_have_macro_figures() -> None:
 def test_a_refused_threshold_has_its_reason() -> None:
     record = run_record(**RUNS["refused threshold"])
     reason = "to aim for sensitivity 0.9 (needs at least 59 positives)"
-    assert f"No threshold could be chosen on validation units {reason}." in methods_text(record)
+    assert f"No threshold could be chosen on validation scores {reason}." in methods_text(record)
     assert "generic-related has no threshold to aim for sensitivity 0.9: needs at least 59 positives." in results_text(
         record
     )
 
 
 def test_a_comparison_that_was_changed_after_looking_says_so_for_ever() -> None:
-    changed = {"digest": "abc", "time": "t", "changed_after_looking": "the metric was AUPRC.", "others_on_this_test": 0}
+    changed = {**REGISTERED, "changed_after_looking": "the metric was AUPRC."}
     told = methods_text(run_record(comparison={"registered": changed}))
-    assert "It was changed after looking: the metric was AUPRC." in told
-    assert "before test was opened (digest" not in told
-    assert "When it was chosen is not known." in methods_text(run_record(comparison={"registered": None}))
+    assert "CHANGED AFTER LOOKING: the metric was AUPRC." in told
+    assert "before this recipe opened the test" not in told
+    assert "Nobody knows when this contrast was chosen" in methods_text(run_record(comparison={"registered": None}))
 
 
 def test_further_comparisons_are_counted_after_holm() -> None:

@@ -5,6 +5,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.report.run_folders import PLACE, WEIGHTS, make_run
@@ -95,3 +97,43 @@ def test_a_share_of_few_cases_goes_with_all_that_it_could_be_reckoned_from(recor
     untouched = {**record.metrics, "arms": {"generic": {"sensitivity": enough, "auroc": auroc}}}
     kept = shareable(replace(record, metrics=untouched)).metrics["arms"]["generic"]
     assert kept == {"sensitivity": enough, "auroc": auroc}
+
+
+def test_levels_of_metadata_columns_are_numbered_everywhere(record: RunRecord) -> None:
+    (finding,) = record.metrics["usage"]
+    alone = {**finding["details"]["variables"][0], "variable": "column doctor = Dr Brown"}
+    alone["matched"] = {**alone["matched"], "where": "not column doctor = Dr Brown"}
+    usage = {
+        **finding,
+        "message": "arm 'x': within the classes the score is higher where column doctor = Dr Brown",
+        "details": {**finding["details"], "variables": [*finding["details"]["variables"], alone]},
+    }
+    cell = {"num_units": 30, "arms": {}}
+    metrics = {**record.metrics, "usage": [usage], "by_source": {"St Mary": cell, "County": cell}}
+    ages = np.arange(len(record.splits)) % 60
+    doctors = np.where(ages % 2 == 0, "Dr Brown", "Dr Jones")
+    splits = record.splits.assign(doctor=doctors, age=ages).assign(
+        ward=pd.Series("St Mary", index=record.splits.index).where(ages == 0)
+    )
+    sources = {
+        **record.audit["findings"][1],
+        "kind": "source_confounding",
+        "message": "target: from the source alone the class is told; one class alone in St Mary (ill)",
+        "details": {
+            "stage": "target",
+            "images_by_source": {"St Mary": {"ill": 9}},
+            "single_class_sources": {"St Mary": "ill"},
+        },
+    }
+    audit = {**record.audit, "findings": [record.audit["findings"][0], sources, record.audit["findings"][1]]}
+    shared = shareable(replace(record, metrics=metrics, splits=splits, audit=audit))
+    assert not re.search("Brown|Jones|St Mary|County", written(shared))
+    kept, numbered = shared.metrics["usage"][0]["details"]["variables"]
+    level = numbered["variable"].removeprefix("column doctor = ")
+    assert kept["variable"] == "mode = RGB"
+    assert numbered["matched"]["where"] == f"not column doctor = {level}"
+    assert shared.metrics["usage"][0]["message"].endswith(f"column doctor = {level}")
+    assert set(shared.splits["doctor"]) == {"level 1", "level 2"}
+    assert shared.splits["ward"].isna().sum() == (ages > 0).sum()
+    assert sorted(shared.splits["age"]) == sorted(ages)
+    assert shared.audit["findings"][1]["message"].endswith("one class alone in level 1 (ill)")

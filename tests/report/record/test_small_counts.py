@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +24,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> SmallCounts:
     ("told", "shown"),
     [
         ("3 patients, 203 images", "<5 patients, 203 images"),
-        ("ill: 3 patients; well: 22 patients", "ill: <5 patients; well: not shown patients"),
+        ("ill: 3 patients; well: 22 patients", "ill: <5 patients; well: some patients"),
         ("1 test image and 0 groups", "<5 test image and 0 groups"),
         ("85 of 98", "85 of 98"),
         ("3 of 98 called so", "<5 of 98 called so"),
         ("95, 96, 97 of 98", "not shown"),
         ("2/3", "not shown"),
+        ("97 of 98 units", "some units"),
         ("3 seeds, 4 epochs, 2 points, page 1 of 2 seeds", "3 seeds, 4 epochs, 2 points, page 1 of 2 seeds"),
         ("units of 'ill' 3; an interval needs 10", "units of 'ill' <5; an interval needs 10"),
         ("AUROC 0.703 (0.571 to 0.807)", "AUROC 0.703 (0.571 to 0.807)"),
@@ -61,7 +63,7 @@ def test_counts_of_one_kind_are_looked_at_together(small: SmallCounts) -> None:
     assert shown is not None
     assert [row[1] for row in shown.rows] == [
         "<5 patients, 9 images",
-        "not shown patients, 90 images",
+        "some patients, 90 images",
         "60 patients",
     ]
 
@@ -69,8 +71,8 @@ def test_counts_of_one_kind_are_looked_at_together(small: SmallCounts) -> None:
 def test_a_reason_that_few_images_were_left_out_for_is_not_told_by_the_others(tmp_path: Path) -> None:
     record = read_run(make_run(tmp_path / "run", seeds=(0,)))
     rows = [{"stage": "related", "path": str(n), "reason": "copy" if n < 52 else "leak"} for n in range(54)]
-    small = SmallCounts.of(replace(record, audit={**record.audit, "dropped": rows}))
-    assert small.text("52 images as copies, 2 images as leaks") == "not shown images as copies, <5 images as leaks"
+    small = SmallCounts.of(replace(record, audit={**record.audit, "dropped": rows, "unreadable": []}))
+    assert small.text("52 images as copies, 2 images as leaks") == "some images as copies, <5 images as leaks"
 
 
 def test_settings_are_no_counts(small: SmallCounts) -> None:
@@ -104,6 +106,12 @@ def test_drawings_and_pictures_that_show_small_counts_are_left_out(small: SmallC
     assert small.part(drawing("40 images")) == drawing("40 images")
     assert isinstance(small.part(drawing("3 images")), Section)
     assert isinstance(small.part(picture("confusion-target", "")), Section)
+    for shown, cells in ((True, (30, 20, 9, 41)), (True, (30, 20.5, 0, 41)), (False, (30, 20, 4.6, 41))):
+        told = "; ".join(
+            f"true {a} called {b}: {n}"
+            for (a, b), n in zip(itertools.product(("ill", "well"), repeat=2), cells, strict=True)
+        )
+        assert isinstance(small.part(picture("confusion", f"Confusion matrix. {told}")), Picture) is shown
     assert isinstance(small.part(picture("roc", "of 3 patients")), Section)
     assert small.part(picture("roc", "of 30 patients")) == picture("roc", "of 30 patients")
     assert isinstance(small.part(Gallery("Errors", "", (Shot(b"", "", ""),))), Section)

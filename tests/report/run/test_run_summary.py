@@ -33,12 +33,12 @@ def test_operating_points_are_counts_with_limits_and_refusals_have_their_reason(
     few = {**SHARE, "low": None, "high": None, "too_few": "6 groups"}
     points = [
         {**asked, "refused": None, "sensitivity": SHARE, "specificity": few},
-        {**asked, "kind": "assure", "refused": "needs at least 59 positives"},
+        {**asked, "kind": "assure", "refused": "needs at least 59 positives", "fits": [{}]},
     ]
     held, refused, _ = summary_sentences(metrics(operating_points={"full": points}))
     assert "full, threshold to aim for sensitivity 0.9, chosen on val scores" in held
     assert "sensitivity 0.900 (9, 8 of 10; 0.800 to 0.950)" in held
-    assert "specificity 0.900 (9, 8 of 10; too few for an interval)" in held
+    assert "specificity 0.900 (9, 8 of 10; no interval: too few groups)" in held
     assert refused == "full, threshold to assure for sensitivity 0.9: refused (needs at least 59 positives)."
 
 
@@ -60,7 +60,7 @@ def test_headlines_without_flagged_rows_and_on_external_sets_stand_apart() -> No
     }
     without, outside, _ = summary_sentences(metrics(without_flagged=rest, external=external))
     assert "Without the 3 test images" in without
-    assert "(17 units left), AUROC: full 0.750 (too few for an interval)." in without
+    assert "(17 units left), AUROC: full 0.750 (no interval: too few groups)." in without
     assert outside == (
         "External set elsewhere (40 units, 2 unreadable left out; opened 2 times), AUROC: full 0.900 (0.800 to 0.950)."
     )

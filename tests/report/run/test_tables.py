@@ -110,7 +110,7 @@ def test_baselines_stand_below_the_arms_with_what_the_difference_shows() -> None
 def test_where_a_threshold_was_fixed_before_test_the_table_stands_on_it() -> None:
     content = metrics()
     share = {"value": 0.9, "low": 0.8, "high": 0.95}
-    point = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": None}
+    point = {"kind": "aim", "of": "sensitivity", "target": 0.9, "refused": None, "fits": [{}]}
     held = [{**point, "sensitivity": share, "specificity": share | {"value": 0.85}}]
     content["operating_points"] = {"scratch": [{**point, "refused": "needs 59"}], "generic-related": held}
     content["calibrated"]["generic-related"]["metrics"] = {"calibration_slope": {"value": 1.1, "low": 0.7, "high": 1.5}}

@@ -13,6 +13,7 @@ from tlmed.evaluation.assessment.exclusions import NOT_PREDICTED, part_measurabl
 
 IMAGE = "image"
 _PROBABILITY = "p_"
+_PLURALS = {"study": "studies", "series": "series"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +99,13 @@ def gather_cases(
 
 
 def counted(number: int, noun: str) -> str:
-    """Return such as "1 row" or "2 rows"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """Return such as "1 study" or "2 studies"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """Return such as "patients"."""
+    return _PLURALS.get(noun, f"{noun}s")
 
 
 def _check_probabilities(predictions: pd.DataFrame) -> None:

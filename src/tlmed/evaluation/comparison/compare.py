@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from tlmed.errors import InputError
 from tlmed.evaluation.comparison.claims import Claim
 from tlmed.evaluation.comparison.contrast_claims import ClaimedContrast, claim_contrasts
-from tlmed.evaluation.comparison.contrasts import Asked, ControlKind, list_contrasts
+from tlmed.evaluation.comparison.contrasts import Asked, list_contrasts
 from tlmed.evaluation.comparison.sentences import (
     Design,
     sentence_of_attribution,
@@ -44,6 +44,7 @@ def compare_arms(
     unit: str,
     groups_known: bool,
     split: str,
+    deterministic: Collection[str] = (),
 ) -> dict[str, Any]:
     """Compare arms on the same test units.
 
@@ -58,11 +59,13 @@ def compare_arms(
         unit: what a decision is about.
         groups_known: False where the `group` column is a stand-in.
         split: of the protocol: `manifest`, `holdout`, `temporal`, `kfold` or `leave-one-source-out`.
+        deterministic: arms that no seed changes, by how they are trained; any other arm whose seeds are the same
+            predictions counts as trained once, so that these models alone are spoken for.
 
     Returns:
-        The content of `comparison.json` but for its keys `registered` and `cost`: `primary`, `metric`, `margin`,
-        `positive`, `unit`, `design`, `contrasts` (the primary one first, then controls, then secondary ones),
-        `attribution`, `verdict` and `needed`. Metrics are shares from 0 to 1.
+        The content of `comparison.json` but for its keys `registered` and `cost`: `primary`, `subject` (None: arms are
+        better or worse), `metric`, `margin`, `positive`, `unit`, `design`, `contrasts` (the primary one first, then
+        controls, then secondary ones), `attribution`, `verdict` and `needed`. Metrics are shares from 0 to 1.
 
     Raises:
         InputError: a malformed table, arms over different units, some under folds and some not, or an arm that is not
@@ -73,7 +76,7 @@ def compare_arms(
     _check_one_design(scores)
     contrasts = list_contrasts(asked, list(scores.arms))
     refusal = _refusal(scores, groups_known=groups_known, split=split)
-    claimed = claim_contrasts(contrasts, scores, asked.metric, refusal=refusal)
+    claimed = claim_contrasts(contrasts, scores, asked.metric, refusal=refusal, deterministic=deterministic)
     p_values = correct_for_several(claimed)
     verdicts = [judge(one, asked.margin, p_values.get(one.contrast.name)) for one in claimed]
     design = Design(
@@ -87,11 +90,15 @@ def compare_arms(
     needed = groups_needed(primary, scores.num_groups)
     return {
         "primary": primary.contrast.name,
+        "subject": asked.subject,
         "metric": asked.metric,
         "margin": asked.margin,
         "positive": tested.stated_positive,
         "unit": unit,
-        "design": _design(tested, scores, groups_known=groups_known, split=split),
+        "design": {
+            **_design(tested, scores, groups_known=groups_known, split=split),
+            "given_start": bool(set(asked.primary) & set(asked.given_start)),
+        },
         "contrasts": [
             _contrast(one, of_one, asked, design, p_values.get(one.contrast.name))
             for one, of_one in zip(claimed, verdicts, strict=True)
@@ -100,7 +107,7 @@ def compare_arms(
         if attribution is None
         else {
             "word": attribution.word,
-            "sentence": sentence_of_attribution(attribution, _claims_of_controls(claimed, asked), asked),
+            "sentence": sentence_of_attribution(attribution, claimed, asked),
         },
         "verdict": {
             "word": verdict.word,
@@ -172,18 +179,6 @@ def _claim(claim: Claim | str) -> dict[str, Any]:
     if isinstance(claim, str):
         return {"not_claimed": claim}
     return {name: value for name, value in asdict(claim).items() if name != "kind"}
-
-
-def _claims_of_controls(claimed: Sequence[ClaimedContrast], asked: Asked) -> Mapping[ControlKind, Claim]:
-    by_arm = {
-        arm: one.deciding
-        for one in claimed
-        if one.contrast.role == "control"
-        for arm in one.contrast.weights
-        if arm != asked.primary[0]
-    }
-    found = {kind: by_arm.get(arm) for kind, arm in asked.controls.items() if arm is not None}
-    return {kind: claim for kind, claim in found.items() if claim is not None}
 
 
 def _plain(seed: Any) -> Any:

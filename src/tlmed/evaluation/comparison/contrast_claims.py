@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -54,6 +54,12 @@ class ClaimedContrast:
     decides: Literal["b", "c"]
     level: float = LEVEL
 
+    def __post_init__(self) -> None:
+        """Limits beyond what a contrast of shares can be are brought back to it; two seeds may give such."""
+        most = sum(weight for weight in self.contrast.weights.values() if weight > 0)
+        bounded = {kind: _bounded(one, most) if isinstance(one, Claim) else one for kind, one in self.claims.items()}
+        object.__setattr__(self, "claims", bounded)
+
     def claim(self, kind: Kind) -> Claim | None:
         """The claim of that kind, where there is one."""
         claim = self.claims[kind]
@@ -70,8 +76,18 @@ class ClaimedContrast:
         return self.deciding or self.claim("a")
 
 
+def _bounded(claim: Claim, most: float) -> Claim:
+    low, low_90 = max(claim.low, -most), max(claim.low_90, -most)
+    return replace(claim, low=low, low_90=low_90, high=min(claim.high, most), high_90=min(claim.high_90, most))
+
+
 def claim_contrasts(
-    contrasts: Sequence[Contrast], scores: UnitScores, metric: ComparedMetric, *, refusal: str | None
+    contrasts: Sequence[Contrast],
+    scores: UnitScores,
+    metric: ComparedMetric,
+    *,
+    refusal: str | None,
+    deterministic: Collection[str] = (),
 ) -> list[ClaimedContrast]:
     """Return each contrast with what can be claimed of it.
 
@@ -80,6 +96,7 @@ def claim_contrasts(
         scores: of all arms on the same units, all with a fixed test set or all under folds.
         metric: by unit.
         refusal: why nothing can be claimed at all; None where that is not so.
+        deterministic: arms that no seed changes, by how they are trained.
     """
     num_secondary = sum(contrast.role == "secondary" for contrast in contrasts)
     levels = {"primary": LEVEL, "control": LEVEL, "secondary": bonferroni_level(LEVEL, max(num_secondary, 1))}
@@ -87,11 +104,29 @@ def claim_contrasts(
         folds = figures_over_folds(scores, metric)
         return [_over_folds(contrast, levels[contrast.role], folds, scores, refusal) for contrast in contrasts]
     arms = figures_on_fixed_test(scores, metric, without_groups=refusal is None)
-    return [_on_fixed_test(contrast, levels[contrast.role], arms, scores.alike, refusal) for contrast in contrasts]
+    untold = {arm: reason for arm in arms if (reason := _why_seeds_are_untold(arm, scores, deterministic)) is not None}
+    return [
+        _on_fixed_test(contrast, levels[contrast.role], arms, scores.alike, untold, refusal) for contrast in contrasts
+    ]
+
+
+def _why_seeds_are_untold(arm: str, scores: UnitScores, deterministic: Collection[str]) -> str | None:
+    """Why nothing shows how seeds of this arm differ; None where something does.
+
+    Seeds of the same predictions are not enough to say that there is no difference: it may be one table, copied.
+    """
+    if len(scores.arms[arm]) > 1 or arm in deterministic:
+        return None
+    return f"the seeds of {arm} are the same predictions" if arm in scores.alike else ONE_SEED
 
 
 def _on_fixed_test(
-    contrast: Contrast, level: float, arms: Mapping[str, ArmFigures], alike: Sequence[str], refusal: str | None
+    contrast: Contrast,
+    level: float,
+    arms: Mapping[str, ArmFigures],
+    alike: Sequence[str],
+    untold: Mapping[str, str],
+    refusal: str | None,
 ) -> ClaimedContrast:
     weights = contrast.weights
     value = sum(weight * float(arms[arm].values.mean()) for arm, weight in weights.items())
@@ -102,8 +137,8 @@ def _on_fixed_test(
     )
     if refusal is not None:
         return ClaimedContrast(contrast, value, by_seed, dict.fromkeys(KINDS, refusal), "b", level)
-    has_seeds = all(len(arms[arm].seeds) > 1 or arm in alike for arm in weights)
-    of_seeds = (claim_over_seeds(weights, arms, level=level) or _NO_VARIATION) if has_seeds else ONE_SEED
+    reason = next((untold[arm] for arm in weights if arm in untold), None)
+    of_seeds = reason or claim_over_seeds(weights, arms, level=level) or _NO_VARIATION
     of_models = claim_of_these_models(weights, arms, level=level) or _NO_VARIATION
     return ClaimedContrast(contrast, value, by_seed, {"a": of_models, "b": of_seeds, "c": _FIXED_TEST}, "b", level)
 
@@ -128,11 +163,7 @@ def _claim_over_splits(
     if any(set(one.by_split) != set(splits) for one in others):
         return _OTHER_FOLDS
     num_folds = max(sum(fold.seed == seed for fold in first.folds) for seed in first.by_seed)
-    refused = refuses_training_set_claim(
-        dict(zip(scores.classes, scores.num_groups_by_class.tolist(), strict=True)),
-        num_folds=num_folds,
-        num_repeats=len(splits) // num_folds,
-    )
+    refused = refuses_training_set_claim(num_folds=num_folds, num_repeats=len(splits) // num_folds)
     if refused is not None:
         return refused
     differences = np.array(

@@ -27,6 +27,7 @@ class Asked:
         left_out: arms that no contrast is made of, unless one of `contrasts` names them.
         subject: what the first arm of the primary contrast has and the second lacks, such as "the related domain"; None
             where that is not known, so that arms are called better or worse, and nothing is attributed.
+        given_start: arms that start from weights that were given, a file or a stage trained once, and not drawn anew.
 
     Raises:
         InputError: a margin outside (0, 1), or an arm that is to be compared with itself.
@@ -39,6 +40,7 @@ class Asked:
     controls: Mapping[ControlKind, str | None] = field(default_factory=dict)
     left_out: Sequence[str] = ()
     subject: str | None = None
+    given_start: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 1:
@@ -60,7 +62,8 @@ class Contrast:
         name: such as "generic-related minus generic".
         weights: of each arm that is part of it.
         role: the primary one alone answers the question; of the secondary ones there are several (Holm); control ones
-            are conditions that must all hold, each by itself.
+            say to what a gain is due: the first arm minus each control are conditions that must all hold, each by
+            itself; each control minus the second arm shows whether extra training alone helps.
     """
 
     name: str
@@ -69,7 +72,7 @@ class Contrast:
 
 
 def list_contrasts(asked: Asked, arms: Sequence[str]) -> list[Contrast]:
-    """Return the primary contrast, those with the controls, then the secondary ones.
+    """Return the primary contrast, those with the controls both ways, then the secondary ones.
 
     Secondary are the first arm of the primary minus each other arm, each other arm minus the second, and what was asked
     for by name.
@@ -99,7 +102,8 @@ def list_contrasts(asked: Asked, arms: Sequence[str]) -> list[Contrast]:
         for pair in (_difference(first, arm, "secondary"), _difference(arm, second, "secondary"))
         if pair.weights not in [one.weights for one in named]
     ]
-    return [primary, *(_difference(first, arm, "control") for arm in controls), *by_pair, *named]
+    attributing = [_difference(*pair, "control") for arm in controls for pair in ((first, arm), (arm, second))]
+    return [primary, *attributing, *by_pair, *named]
 
 
 def _difference(first: str, second: str, role: Role) -> Contrast:

@@ -23,11 +23,13 @@ class ArmOfFile:
         name: of the arm.
         file: what to call its table in a message.
         cases: its predictions.
+        is_deterministic: whether no seed changes it, by how it is trained.
     """
 
     name: str
     file: str
     cases: Cases
+    is_deterministic: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tlmed.evaluation.comparison.contrasts import CONTROL_KINDS, Asked, ControlKind
-from tlmed.recipe.recipe import GENERIC_STAGE, Arm, Recipe, primary_pair, resolve_arms
+from tlmed.recipe.recipe import GENERIC_STAGE, NO_WEIGHTS, Arm, Recipe, primary_pair, resolve_arms
 
 _RELATED_DOMAIN = "the related domain"
+_PERMUTED = ("permuted-labels", "placebo")  # by the run's seed
 
 
 def asked_of_recipe(recipe: Recipe, arms: Collection[str]) -> Asked | None:
@@ -30,7 +31,31 @@ def asked_of_recipe(recipe: Recipe, arms: Collection[str]) -> Asked | None:
         controls=controls,
         left_out=[arm.name for arm in known.values() if arm.control is not None],
         subject=_subject(known[pair[0]], known[pair[1]]),
+        given_start=[arm.name for arm in known.values() if arm.name in arms and _has_given_start(recipe, arm)],
     )
+
+
+def arms_without_chance(recipe: Recipe) -> list[str]:
+    """Return the arms that no seed changes: logistic regression on the features of given weights.
+
+    Weights are given by a file or a hub, or are those of a stage that has a seed of its own.
+    """
+    return [arm.name for arm in resolve_arms(recipe).values() if _draws_nothing(recipe, arm)]
+
+
+def _draws_nothing(recipe: Recipe, arm: Arm) -> bool:
+    *before, _ = arm.stages
+    starts_whole = _are_fixed(recipe, before) if before else arm.weights != NO_WEIGHTS and not recipe.allow_unmatched
+    return arm.strategy.kind == "logistic-regression" and starts_whole and arm.control not in _PERMUTED
+
+
+def _has_given_start(recipe: Recipe, arm: Arm) -> bool:
+    return arm.weights != NO_WEIGHTS or any(recipe.stage(name).seed is not None for name in arm.stages)
+
+
+def _are_fixed(recipe: Recipe, stages: Collection[str]) -> bool:
+    """Whether what the last of these stages leaves is the same with every seed of the run."""
+    return all(recipe.stage(name).seed is not None for name in stages)
 
 
 def _control(known: dict[str, Arm], kind: ControlKind, arms: Collection[str]) -> str | None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tlmed.evaluation.comparison.claims import Claim
-from tlmed.evaluation.comparison.contrast_claims import LEVEL, ONE_SEED, ClaimedContrast
+from tlmed.evaluation.comparison.contrast_claims import LEVEL, ClaimedContrast
 from tlmed.evaluation.comparison.contrasts import Asked, Contrast, ControlKind
-from tlmed.evaluation.comparison.verdicts import NEEDED_HALF_WIDTH, Attribution, Verdict
+from tlmed.evaluation.comparison.verdicts import NEEDED_HALF_WIDTH, Attribution, Verdict, deciding_of_control
 
 _METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+NOBODY_KNOWS = (
+    "Nobody knows when this contrast was chosen: nothing shows that it was before test was opened, and one that is "
+    "picked afterwards finds differences that are not there."
+)
+HEADLINES = {"not known": "the middle stage", "not shown": "the middle stage"}  # what helped, by attribution
+_OF_ARMS = {"helped": "better", "hurt": "worse"}  # where it is not known in what they differ
 _CLAIMED_FOR = {
     "a": "for these trained models",
     "b": "with this training set",
@@ -19,6 +26,12 @@ _CLAIMED_FOR = {
 _IN_ATTRIBUTION: Mapping[ControlKind, str] = {
     "longer": "as much training on the target alone",
     "placebo": "a middle stage with permuted labels",
+}
+
+
+_LEFT_OPEN = {
+    "not known": "; whether its domain or merely more training did it is not known",
+    "not shown": "; that its domain did is not shown",
 }
 
 
@@ -39,6 +52,50 @@ class Design:
     is_macro: bool
 
 
+def headline(comparison: Mapping[str, Any]) -> str:
+    """Return the verdict of `comparison.json` in a few words; what helped is named after what it is due to."""
+    attribution, word = comparison["attribution"], str(comparison["verdict"]["word"])
+    if attribution is not None:
+        return f"{HEADLINES.get(attribution['word'], attribution['word'])} helped"
+    if comparison["subject"] is None and word in _OF_ARMS:
+        weights = comparison["contrasts"][0]["weights"]
+        first, second = sorted(weights, key=weights.__getitem__, reverse=True)
+        return f"{first} is {_OF_ARMS[word]} than {second}"
+    return word
+
+
+def verdict_in_words(word: str, subject: str | None) -> str:
+    """Return the verdict on a contrast as it is printed: what is not known to be a treatment cannot help or hurt."""
+    return _OF_ARMS.get(word, word) if subject is None else word
+
+
+def sentence_of_registration(registered: Mapping[str, Any] | None) -> str:
+    """Return when the primary contrast was chosen, and who had looked at test by then, in sentences.
+
+    Args:
+        registered: of `comparison.json`; None where nobody knows.
+    """
+    if registered is None:
+        return NOBODY_KNOWS
+    before, changed = registered["openings_before"], registered["changed_after_looking"]
+    if changed is None:
+        opened = f"been opened {_counted(before, 'time')}" if before else "not been opened"
+        said = (
+            f"The primary contrast was written down on {registered['time'][:16].replace('T', ' ')}, before this recipe "
+            f"opened the test (digest {registered['digest'][:12]}). By then the test had {opened} by other recipes of "
+            "this store; other stores are not known."
+        )
+    else:
+        said = (
+            f"CHANGED AFTER LOOKING: {changed.removesuffix('.')}. By then the test had been opened "
+            f"{_counted(before, 'time')} by all recipes of this store; other stores are not known."
+        )
+    others, own = registered["others_on_this_test"], registered["own_earlier"]
+    asked = [f"{_counted(others, 'other recipe')} of this store asked something of this test"] if others else []
+    asked += [f"this recipe itself asked {_counted(own, 'other question')} of it"] if own else []
+    return f"{said} {_sentence(' and '.join(asked))} The more is asked, the more may be luck." if asked else said
+
+
 def sentence_of_contrast(
     claimed: ClaimedContrast, verdict: Verdict, asked: Asked, design: Design, p_holm: float | None
 ) -> str:
@@ -52,7 +109,8 @@ def sentence_of_contrast(
     corrected = [] if p_holm is None else [f"{_p_value(p_holm)} after Holm's correction"]
     added = f" ({'; '.join(why + corrected)})" if why or corrected else ""
     return (
-        f"{figure}, {_CLAIMED_FOR[claim.kind]}, {_drawn_anew(claim, claimed.contrast, design)}: {verdict.word}"
+        f"{figure}, {_claimed_for(claim, claimed.contrast, asked)}, {_drawn_anew(claim, claimed.contrast, design)}: "
+        f"{verdict_in_words(verdict.word, asked.subject)}"
         f"{small}{added}; {_excluded(claimed, claim, verdict, asked)}."
     )
 
@@ -65,49 +123,54 @@ def sentence_of_verdict(
     figure = _figure(claimed, asked, design)
     if claim is None:
         return f"No verdict: {verdict.reason}. {figure}."
-    claimed_for, anew = _CLAIMED_FOR[claim.kind], _drawn_anew(claim, claimed.contrast, design)
+    claimed_for = _claimed_for(claim, claimed.contrast, asked)
+    anew = _drawn_anew(claim, claimed.contrast, design)
     excluded = _excluded(claimed, claim, verdict, asked)
     if verdict.word == "cannot be told here":
         whether = f"Whether {_would_be(asked)} cannot be told here"
-        if verdict.reason == ONE_SEED:
+        if verdict.reason is not None:
             return (
-                f"{whether}: {ONE_SEED}. {figure}, {claimed_for}, {anew}; {excluded}, but how other seeds would come "
-                "out is not known."
+                f"{whether}: {verdict.reason}. {figure}, {claimed_for}, {anew}; {excluded}, but how other seeds would "
+                "come out is not known."
             )
         return f"{whether}: {figure}, {claimed_for}, {anew}; {excluded}."
-    due = "; whether its domain or merely more training did it is not known"
-    unknown = due if attribution is not None and attribution.word == "not known" else ""
+    unknown = "" if attribution is None else _LEFT_OPEN.get(attribution.word, "")
     said = _lead(verdict, attribution, asked) + _smallness(verdict, asked)
     return f"{_capital(said)}, {claimed_for}: {figure}, {anew}; {excluded}{unknown}."
 
 
-def sentence_of_attribution(attribution: Attribution, claimed: Mapping[ControlKind, Claim], asked: Asked) -> str:
+def sentence_of_attribution(attribution: Attribution, claimed: Sequence[ClaimedContrast], asked: Asked) -> str:
     """Return to what a gain is due, in a sentence.
 
     Args:
         attribution: what was found.
-        claimed: the claim of the first arm minus the control, of each kind that has one.
+        claimed: the contrasts, those with the controls among them.
         asked: the question.
     """
-    first = asked.primary[0]
+    first, second = asked.primary
     beaten = [kind for kind, one in attribution.beaten.items() if one]
     not_beaten = [kind for kind, one in attribution.beaten.items() if one is False]
     unknown = [kind for kind, one in attribution.beaten.items() if one is None]
     if not_beaten:
-        named = " and ".join(_against(kind, claimed[kind], asked) for kind in not_beaten)
-        return f"Extra training helped; that {asked.subject} did is not shown, for {first} does not beat {named}."
+        why = f"is not shown, for {first} does not beat {_against(not_beaten, claimed, asked)}"
+        if not attribution.gained:
+            return f"The middle stage helped; that its domain did {why}."
+        themselves = " and ".join(
+            f"{arm} itself beats {second} ({_limits(claimed, arm, second)})"
+            for arm in (str(asked.controls[kind]) for kind in attribution.gained)
+        )
+        return f"Extra training helped; that {asked.subject} did {why}, and {themselves}."
     if unknown:
-        there = f"{first} beats {_against(beaten[0], claimed[beaten[0]], asked)}, but " if beaten else ""
+        there = f"{first} beats {_against(beaten, claimed, asked)}, but " if beaten else ""
         said = f"The middle stage helped; {there}whether its domain or merely more training did it is not known: "
         absent = [kind for kind in unknown if asked.controls.get(kind) is None]
         if absent:
             return said + "add " + " ".join(f"--control {asked.primary[1]}-{kind}" for kind in absent) + "."
         named = " and ".join(str(asked.controls[kind]) for kind in unknown)
         return f"{said}{named} must be trained with as many seeds or folds as {first}."
-    named = " and ".join(_against(kind, claimed[kind], asked) for kind in beaten)
     return (
-        f"{_capital(str(asked.subject))} helped: {first} also beats {named}, each by itself at two-sided 5 % (an "
-        "intersection-union test)."
+        f"{first} also beats {_against(beaten, claimed, asked)}, each by itself "
+        "at two-sided 5 % (an intersection-union test)."
     )
 
 
@@ -143,6 +206,12 @@ def _figure(claimed: ClaimedContrast, asked: Asked, design: Design) -> str:
         return f"{said} on these {design.num_units} units"
     level = "" if claimed.level == LEVEL else f"{100 * claimed.level:.4g} % limits "
     return f"{said} ({level}{claim.low:+.3f} to {claim.high:+.3f})"
+
+
+def _claimed_for(claim: Claim, contrast: Contrast, asked: Asked) -> str:
+    """What is not drawn anew; these models say that of their starting weights already."""
+    is_given = claim.kind != "a" and any(arm in asked.given_start for arm in contrast.weights)
+    return _CLAIMED_FOR[claim.kind] + (" and these starting weights" if is_given else "")
 
 
 def _drawn_anew(claim: Claim, contrast: Contrast, design: Design) -> str:
@@ -189,18 +258,28 @@ def _lead(verdict: Verdict, attribution: Attribution | None, asked: Asked) -> st
         alike = f"{first} and {second} are" if asked.subject is None else f"with and without {asked.subject} arms are"
         return f"{alike} equivalent within {margin}"
     if asked.subject is None:
-        return f"{first} is {'better' if verdict.word == 'helped' else 'worse'} than {second}"
+        return f"{first} is {_OF_ARMS[verdict.word]} than {second}"
     subject = asked.subject
     if attribution is not None and attribution.word == "extra training":
         subject = "extra training"
-    elif attribution is not None and attribution.word == "not known":
-        subject = "the middle stage"
+    elif attribution is not None:
+        subject = HEADLINES.get(attribution.word, subject)
     return f"{subject} {verdict.word}"
 
 
-def _against(kind: ControlKind, claim: Claim, asked: Asked) -> str:
-    limits = f"{claim.value:+.3f}, {claim.low:+.3f} to {claim.high:+.3f}"
-    return f"{asked.controls[kind]} ({_IN_ATTRIBUTION[kind]}: {limits})"
+def _against(kinds: Sequence[ControlKind], claimed: Sequence[ClaimedContrast], asked: Asked) -> str:
+    """Controls that the first arm is compared with, and how it came out."""
+    return " and ".join(
+        f"{arm} ({_IN_ATTRIBUTION[kind]}: {_limits(claimed, asked.primary[0], arm)})"
+        for kind in kinds
+        for arm in [str(asked.controls[kind])]
+    )
+
+
+def _limits(claimed: Sequence[ClaimedContrast], one: str, other: str) -> str:
+    claim = deciding_of_control(claimed, one, other)
+    assert claim is not None  # an arm beats or does not beat another only by such a claim
+    return f"{claim.value:+.3f}, {claim.low:+.3f} to {claim.high:+.3f}"
 
 
 def _p_value(value: float) -> str:
@@ -209,6 +288,14 @@ def _p_value(value: float) -> str:
 
 def _points(share: float) -> str:
     return f"{100 * share:g} point{'' if share == 0.01 else 's'}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _capital(text: str) -> str:

@@ -82,32 +82,47 @@ class Attribution:
     """To what a gain is due.
 
     Attributes:
-        word: the subject without its article, "extra training", or "not known".
+        word: the subject without its article; "extra training"; "not shown", where the first arm does not beat a
+            control that itself does not beat the second arm either; or "not known".
         beaten: whether the first arm beats each kind of control; None where that arm was not trained, or cannot tell.
+        gained: the controls that are not beaten and beat the second arm themselves.
     """
 
     word: str
     beaten: Mapping[ControlKind, bool | None]
+    gained: Sequence[ControlKind] = ()
 
 
 def attribute(claimed: Sequence[ClaimedContrast], verdict: Verdict, asked: Asked) -> Attribution | None:
     """Return to what the gain of the primary contrast is due; None where there is none, or nothing to attribute it to.
 
-    It is due to the subject only where the first arm beats both controls, each at two-sided 5 %.
+    It is due to the subject only where the first arm beats both controls, each at two-sided 5 %. Not to beat a control
+    shows nothing of the control: that extra training helped is said only where such a control beats the second arm.
     """
     if verdict.word != "helped" or asked.subject is None or set(asked.primary) & set(asked.control_arms):
         return None
-    by_name = {one.contrast.name: one for one in claimed if one.contrast.role == "control"}
-    beaten: dict[ControlKind, bool | None] = {}
-    for kind in CONTROL_KINDS:
-        one = by_name.get(f"{asked.primary[0]} minus {asked.controls.get(kind)}")
-        claim = None if one is None else one.deciding
-        beaten[kind] = None if claim is None else claim.value > 0 and claim.p_value < ALPHA
-    if False in beaten.values():
-        return Attribution("extra training", beaten)
+    (first, second), controls = asked.primary, asked.controls
+    beaten = {kind: _beats(claimed, first, controls.get(kind)) for kind in CONTROL_KINDS}
+    not_beaten = [kind for kind, one in beaten.items() if one is False]
+    if not_beaten:
+        gained = [kind for kind in not_beaten if _beats(claimed, controls[kind], second)]
+        return Attribution("extra training" if gained else "not shown", beaten, gained)
     if None in beaten.values():
         return Attribution("not known", beaten)
     return Attribution(asked.subject.removeprefix("the "), beaten)
+
+
+def _beats(claimed: Sequence[ClaimedContrast], one: str | None, other: str | None) -> bool | None:
+    """Whether the contrast of two arms that has the role of a control shows a gain; None where it is not there."""
+    claim = deciding_of_control(claimed, one, other)
+    return None if claim is None else claim.value > 0 and claim.p_value < ALPHA
+
+
+def deciding_of_control(claimed: Sequence[ClaimedContrast], one: str | None, other: str | None) -> Claim | None:
+    """Return the claim of one arm minus another that a verdict may stand on; None where there is none."""
+    name = f"{one} minus {other}"
+    found = (contrast for contrast in claimed if contrast.contrast.role == "control" and contrast.contrast.name == name)
+    return next((contrast.deciding for contrast in found), None)
 
 
 def groups_needed(claimed: ClaimedContrast, num_groups: int) -> int | None:
@@ -127,7 +142,7 @@ def groups_needed(claimed: ClaimedContrast, num_groups: int) -> int | None:
     if strongest is None or of_models is None:
         return None
     half_width = _half_width(strongest)
-    of_cases = min(_half_width(of_models), half_width) ** 2
+    of_cases = _half_width(of_models) ** 2
     room = NEEDED_HALF_WIDTH**2 - (half_width**2 - of_cases)
     return max(num_groups, math.ceil(num_groups * of_cases / room)) if room > 0 else None
 

@@ -162,7 +162,7 @@ def values_of(metric: Metric, parts: Sequence[Part]) -> Floats:
 def too_few_groups(scored: Scored, groups: Integers, classes: Sequence[str]) -> str | None:
     """Return the sentence that says which averaged classes too few groups hold for any interval, or None."""
     counts = num_groups_holding(scored, groups)
-    few = [f"{classes[index]!r} {counts[index]}" for index in scored.averaged_classes if _is_few(int(counts[index]))]
+    few = [f"{classes[index]!r} ({counts[index]})" for index in scored.averaged_classes if _is_few(int(counts[index]))]
     return _sentence(f"groups with units of {', '.join(few)}") if few else None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tlmed.evaluation.assessment.case_data import counted
+from tlmed.report.facts.shortcut_reach import explained_by_shortcuts
 from tlmed.report.figure_text import figure_text
 from tlmed.report.pages.audit_page import MEANING, SEVERITIES
 from tlmed.report.parts import Gallery, Grid, Section, Shot
@@ -69,8 +70,17 @@ def _left_out(audit: Mapping[str, Any]) -> list[Section]:
     counts.update((one["stage"], "unreadable") for one in audit["unreadable"])
     if not counts:
         return []
-    rows = tuple((stage, reason, counted(number, "image")) for (stage, reason), number in counts.items())
-    return [Section("Left out", (), Grid(("stage", "why", "how many"), rows))]
+    return [
+        Section(
+            f"Left out of {stage}",
+            (),
+            Grid(
+                ("why", "how many"),
+                tuple((why, counted(number, "image")) for (of, why), number in counts.items() if of == stage),
+            ),
+        )
+        for stage in dict.fromkeys(stage for stage, _ in counts)
+    ]
 
 
 def _usage(metrics: Mapping[str, Any]) -> list[Section]:
@@ -79,12 +89,14 @@ def _usage(metrics: Mapping[str, Any]) -> list[Section]:
     if found is None:
         return []
     rows = tuple(_usage_row(one) for one in found["details"].get("variables", ()) if one["is_followed"])
-    said = (
+    said: tuple[str, ...] = (
         f"{found['message']}.",
         "Followed: within a class, where disease cannot be the reason, the score goes with the variable (p adjusted "
         "below 0.05). A shortcut: it also tells the class, the same way. Matched: the AUROC among units that are alike "
         "in it.",
     )
+    if any(one["is_shortcut"] for one in found["details"].get("variables", ())):
+        said = (said[0], explained_by_shortcuts(found), said[1])
     grid = Grid(("variable", "score goes with it", "Holm p", "shortcut", "matched on", "AUROC there"), rows)
     return [Section("What the delivered model goes by", said, grid if rows else None)]
 

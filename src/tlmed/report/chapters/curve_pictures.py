@@ -49,7 +49,7 @@ def draw_curves(scores: UnitScores, metrics: Mapping[str, Any]) -> list[Picture]
             roc,
             metrics,
             chance_of_roc,
-            "The dotted line is chance; the ring is the threshold that was fixed before test was opened.",
+            "The dotted line is chance; the ring is the threshold that was chosen without test.",
         ),
         _picture(
             ("precision-recall", "Precision-recall curves", "auprc", "precision"),
@@ -96,16 +96,25 @@ def _picture(
             panel.label_outer()
             plain_axes(panel)
 
-    methods = list(dict.fromkeys(band.method for band in bands.values()))
     return draw_picture(
         name,
         title,
         _in_words(bands, what),
-        f"Blue: the arm, with its pointwise 95 % band ({'; '.join(methods)}); grey: the other arms. A band is about "
+        f"Blue: the arm, with its pointwise 95 % band ({_methods(bands)}); grey: the other arms. A band is about "
         f"each point by itself, and overlapping bands do not show that arms are alike. {remark}",
         draw,
         size_inches=(_PANEL_INCHES * num_columns, (_PANEL_INCHES + 0.1) * num_rows),
     )
+
+
+def _methods(bands: Mapping[str, CurveBand]) -> str:
+    """How bands are made; of which arm, where arms differ in it."""
+    arms: dict[str, list[str]] = {}
+    for arm, band in bands.items():
+        arms.setdefault(band.method, []).append(arm)
+    if len(arms) == 1:
+        return next(iter(arms))
+    return "; ".join(f"{', '.join(of_method)}: {method}" for method, of_method in arms.items())
 
 
 def _point(metrics: Mapping[str, Any], arm: str) -> tuple[float, float] | None:

@@ -69,7 +69,7 @@ def answer_item(item: ChecklistItem, record: RunRecord) -> Answer:
     """Answer an item from the record, and name what is missing."""
     facts = [fact for fact in (FACTS[name](record) for name in item.facts) if fact is not None]
     sentences, sources = [fact.statement for fact in facts], [fact.source for fact in facts]
-    missing: list[str] = []
+    missing = [key for fact in facts for key in fact.missing]
     for key in item.stated:
         value, empty = _stated(key, record)
         missing += empty

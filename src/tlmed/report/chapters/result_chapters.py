@@ -63,11 +63,18 @@ def _comparison(record: RunRecord, scores: UnitScores) -> list[Section | Picture
         reason = _ONE_ARM if len(record.metrics["arms"]) == 1 else "The arms were not compared."
         return [Section("", (reason,)), draw_seeds(scores, record.metrics, "auroc")]
     return [
-        *comparison_sections(comparison),
+        *(_without_secondary(section, comparison) for section in comparison_sections(comparison)),
         _costs(comparison, record.metrics),
         draw_seeds(scores, record.metrics, comparison["metric"]),
         draw_primary_contrast(comparison),
     ]
+
+
+def _without_secondary(section: Section, comparison: Mapping[str, Any]) -> Section:
+    """Secondary contrasts stand in the table; there are too many to say each once more."""
+    secondary = {one["sentence"] for one in comparison["contrasts"] if one["role"] == "secondary"}
+    kept = tuple(said for said in section.sentences if said.partition(": ")[2] not in secondary)
+    return Section(section.title, kept, section.grid)
 
 
 def _costs(comparison: Mapping[str, Any], metrics: Mapping[str, Any]) -> Section:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from tlmed.errors import InputError
@@ -11,11 +13,14 @@ from tlmed.report.pages.evaluation_page import subgroup_sections
 from tlmed.report.parts import Grid, Section
 from tlmed.report.record.delivered_arm import DeliveredArm
 from tlmed.report.record.run_record import RunRecord
+from tlmed.report.record.sharing import is_shared
 
+_SHARES = ("sensitivity", "specificity")
+_SHARES_LEFT_OUT = "Sensitivity and specificity by level are left out of this copy."
 _NO_SUBGROUPS = ("path", "unit", "group", "split", "fold", "seed")
 _NONE = (
-    "No columns to tell subgroups by: the run folder holds nothing of the cases but their class, group and split, so "
-    "whether the model does worse for some (by sex, age, scanner, hospital) is not known."
+    "No columns to tell subgroups by: the target's table holds nothing of the cases but their class, group and split, "
+    "so whether the model does worse for some (by sex, age, scanner, hospital) is not known."
 )
 
 
@@ -35,6 +40,9 @@ def subgroups_of_run(record: RunRecord, delivered: DeliveredArm) -> list[Section
     usable: list[str] = []
     refused: list[str] = []
     for name in columns:
+        if name in units:
+            refused.append(f"{name}: tlmed uses this name itself; rename the column.")
+            continue
         if (of_units[name].nunique(dropna=False) > 1).any():
             refused.append(f"{name}: units have images with several values of it.")
             continue
@@ -45,8 +53,18 @@ def subgroups_of_run(record: RunRecord, delivered: DeliveredArm) -> list[Section
         else:
             refused.append(reason)
     if usable:
-        said += subgroup_sections(measure_subgroups(units, usable))
+        sections = subgroup_sections(measure_subgroups(units, usable))
+        said += [_without_shares(section) for section in sections] if is_shared(record) else sections
     return [*said, *([Section("Columns without subgroups", tuple(refused))] if refused else [])]
+
+
+def _without_shares(section: Section) -> Section:
+    """From a share and the number of cases beside it, how few were called wrongly could be reckoned."""
+    grid = section.grid
+    if grid is None:
+        return section
+    rows = tuple(row for row in grid.rows if row[1] not in _SHARES)
+    return replace(section, sentences=(*section.sentences, _SHARES_LEFT_OUT), grid=replace(grid, rows=rows))
 
 
 def _refusal(units: pd.DataFrame, name: str) -> str | None:

@@ -15,7 +15,7 @@ from tlmed.report.parts import Picture
 from tlmed.report.picture_drawing import draw_picture, plain_axes
 
 _NUM_COLUMNS = 2
-_PANEL_INCHES = (2.3, 2.1)
+_PANEL_INCHES = (2.3, 1.6)  # low: a run of many arms stays on one printed page
 _LONGEST_TITLE = 18  # characters that a panel is wide
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tlmed.recipe.recipe import image_of
+from tlmed.evaluation.assessment.case_data import counted, plural
+from tlmed.recipe.recipe import Recipe, image_of
 from tlmed.report.facts.fact import Fact, classes_of, listed, positive_in_words, synthetic_domains
-from tlmed.report.record.case_counts import counted, plural, tested_cases
+from tlmed.report.record.case_counts import tested_cases
 from tlmed.report.record.run_record import RunRecord
+from tlmed.report.record.small_counts import NOT_SHOWN
 
 _FIT = {
     "squash": "without keeping its aspect ratio, which would tell where it comes from",
@@ -32,7 +34,9 @@ def data_sources(record: RunRecord) -> Fact:
             told.append(f"{role}, {name}, is synthetic: drawn by a program ({domain['source']}).")
         else:
             reference, licence = (domain[key] or "not stated" for key in ("reference", "licence"))
-            told.append(f"{role}, {name}, is {domain['source']} (reference: {reference}; licence: {licence}).")
+            is_hidden = domain["source"] == NOT_SHOWN
+            source = "comes from a place that is not shown" if is_hidden else f"is {domain['source']}"
+            told.append(f"{role}, {name}, {source} (reference: {reference}; licence: {licence}).")
     return Fact(" ".join(told), "domains.json")
 
 
@@ -52,10 +56,12 @@ def classes(record: RunRecord) -> Fact:
 
 
 def predictors(record: RunRecord) -> Fact:
-    """The pixels, and nothing else."""
+    """The pixels of the prepared image, and nothing else."""
+    recipe = record.recipe
     return Fact(
-        "The predictors are the pixels of the image, all of them and as stored; no clinical variable is used, and "
-        "nobody reads or selects them.",
+        f"The predictors are the pixels of the image after it was brought to {_size(recipe)} in {_colour(recipe)}, "
+        f"{_FIT[recipe.image.fit]}. What is finer than that, or lost by it, the network does not see. No clinical "
+        "variable is used, and nobody reads or selects the pixels.",
         f"recipe: image, chain: {record.recipe.target.name}",
     )
 
@@ -65,14 +71,21 @@ def preprocessing(record: RunRecord) -> Fact:
     recipe = record.recipe
     sizes = {stage.name: image_of(recipe, stage).size for stage in recipe.chain}
     alike = len(set(sizes.values())) == 1
-    size = f"{sizes[recipe.target.name]} x {sizes[recipe.target.name]} pixels"
     others = "" if alike else f" ({listed(f'{name}: {edge}' for name, edge in sizes.items())})"
-    colour = "one grey channel" if recipe.image.mode == "grey" else "three colour channels"
     return Fact(
-        f"Every image was brought to {size}{others} in {colour}, {_FIT[recipe.image.fit]}; values were scaled by a "
-        "fixed range, never image by image, and the same was done to every image.",
+        f"Every image was brought to {_size(recipe)}{others} in {_colour(recipe)}, {_FIT[recipe.image.fit]}; values "
+        "were scaled by a fixed range, never image by image, and the same was done to every image.",
         "recipe: image",
     )
+
+
+def _size(recipe: Recipe) -> str:
+    edge = image_of(recipe, recipe.target).size
+    return f"{edge} x {edge} pixels"
+
+
+def _colour(recipe: Recipe) -> str:
+    return "one grey channel" if recipe.image.mode == "grey" else "three colour channels"
 
 
 def missing_data(record: RunRecord) -> Fact:
@@ -112,20 +125,45 @@ def partition(record: RunRecord) -> Fact:
 
 
 def disjointness(record: RunRecord) -> Fact:
-    """At which level the parts share nothing."""
-    source = "domains.json, audit.json, recipe: waive"
-    column = record.domains[record.recipe.target.name]["group_column"]
+    """At which level the parts share nothing, and of which domains that is not known."""
+    target, synthetic = record.recipe.target.name, synthetic_domains(record)
+    column = record.domains[target]["group_column"]
+    others = [name for name in record.domains if name != target and name not in synthetic]
+    unknown = [name for name in others if record.domains[name]["group_column"] is None]
+    incomparable = [name for name in others if name not in unknown and record.domains[name]["group_column"] != column]
+    told = [_disjointness_of_target(record, column)]
+    told += [
+        f"But {counted(int(one['value']), 'patient')} have images in more than one part, for images are grouped by "
+        "something finer than patients."
+        for one in record.audit["findings"]
+        if one["kind"] == "coarser_group" and one["details"]["stage"] == target
+    ]
+    if unknown:
+        told.append(
+            f"Which images of {listed(unknown)} are of one patient is not known, so neither is whether such a patient "
+            "stands in two parts, or in the target's test as well."
+        )
+    if incomparable:
+        told.append(
+            f"The groups of {listed(incomparable)} are named otherwise than the target's: whether both hold the same "
+            "patients is not known."
+        )
+    without = [*unknown, *([target] if not record.metrics["groups_known"] else [])]
+    missing = tuple(f"data.group_pattern (or a patient column) of {name}" for name in without)
+    return Fact(" ".join(told), "domains.json, audit.json, recipe: waive", missing)
+
+
+def _disjointness_of_target(record: RunRecord, column: str | None) -> str:
     if not record.metrics["groups_known"]:
-        return Fact(
+        return (
             "It is not known which images are of one patient: the parts are disjoint by image alone, and leakage "
-            "between them cannot be excluded.",
-            source,
+            "between them cannot be excluded."
         )
     leaks = [kind for kind in record.recipe.waive if kind != "groups_unknown"]
     waived = f" Waived, so that what was found stayed in: {listed(leaks)}." if leaks else ""
     if "group_overlap" in leaks:
-        return Fact(f"That groups ({column}) stand in several parts was accepted.{waived}", source)
-    return Fact(f"No group ({column}) of the target stands in two parts.{waived}", source)
+        return f"That groups ({column}) stand in several parts was accepted.{waived}"
+    return f"No group ({column}) of the target stands in two parts.{waived}"
 
 
 def counts(record: RunRecord) -> Fact:

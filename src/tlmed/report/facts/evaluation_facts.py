@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tlmed.evaluation.comparison.sentences import sentence_of_registration
 from tlmed.report.facts.fact import METRIC_NAMES, Fact, listed
+from tlmed.report.figure_text import is_hidden
 from tlmed.report.record.run_record import RunRecord
 
-SPEAKS_FOR = {
+_SPEAKS_FOR = {
     "a": "these trained models, on new patients",
-    "b": "this training set, over new patients and new seeds",
-    "c": "new training sets of this size",
+    "b": "this training set{start}, over new patients and new seeds",
+    "c": "new training sets of this size{start}",
 }
+_GIVEN_START = " and these starting weights"
 _FITTED_ON = {"val": "validation", "out-of-fold": "out-of-fold"}
 _MAPS = {
     "platt": "Platt scaling (Platt 1999)",
@@ -37,10 +40,10 @@ _INTERVALS = {
 _CLAIMS = {
     "a": ("the choice of patients alone", "Efron & Tibshirani 1993"),
     "b": (
-        "the choice of patients and of training seeds, given this training set",
+        "the choice of patients and of training seeds, given this training set{start}",
         "Obuchowski & Rockette 1995; Banerjee 1960",
     ),
-    "c": ("the choice of patients and of the training set", "Nadeau & Bengio 2003; Bouckaert & Frank 2004"),
+    "c": ("the choice of patients and of the training set{from_start}", "Nadeau & Bengio 2003; Bouckaert & Frank 2004"),
 }
 
 
@@ -68,9 +71,16 @@ def threshold(record: RunRecord) -> Fact:
         return Fact("No threshold was set: a unit is called the class with the highest probability.", source)
     where = _FITTED_ON[record.metrics["calibrated"][arm]["fitted_on"]]
     chosen = [_asked(point) for point in points if point["refused"] is None]
-    refused = [f"{_asked(point)} ({point['refused']})" for point in points if point["refused"] is not None]
-    told = [f"Before test was opened, a threshold was chosen on {where} units {listed(chosen)}."] if chosen else []
-    told += [f"No threshold could be chosen on {where} units {listed(refused)}."] if refused else []
+    refused = [
+        f"{_asked(point)} ({point['refused']})"
+        for point in points
+        if point["refused"] is not None and not is_hidden(point)
+    ]
+    told = [f"A threshold was chosen on {where} scores, without test, {listed(chosen)}."] if chosen else []
+    told += [f"No threshold could be chosen on {where} scores {listed(refused)}."] if refused else []
+    told += [
+        f"What came of the threshold {_asked(point)} is {point['refused']}." for point in points if is_hidden(point)
+    ]
     return Fact(" ".join(told), source)
 
 
@@ -115,20 +125,18 @@ def contrast(record: RunRecord) -> Fact | None:
     metric = METRIC_NAMES[comparison["metric"]]
     told = [
         f"The primary comparison is {comparison['primary']} in {metric}, by {comparison['unit']}, with a margin of "
-        f"{100 * comparison['margin']:g} points. {_when_fixed(comparison['registered'])}",
+        f"{100 * comparison['margin']:g} points. {sentence_of_registration(comparison['registered'])}",
         *_rules(comparison),
     ]
     return Fact(" ".join(told), "comparison.json, recipe: evaluation.comparison")
 
 
-def _when_fixed(registered: dict[str, Any] | None) -> str:
-    if registered is None:
-        return "When it was chosen is not known."
-    if registered["changed_after_looking"] is not None:
-        return f"It was changed after looking: {registered['changed_after_looking']}"
-    others = registered["others_on_this_test"]
-    told = f" Other primary comparisons were made on this test set: {others}." if others else ""
-    return f"It was fixed before test was opened (digest {registered['digest']}, {registered['time']}).{told}"
+def speaks_for(comparison: Mapping[str, Any], contrast: Mapping[str, Any]) -> str | None:
+    """What the verdict on a contrast holds for; None where it has no claim."""
+    if contrast["speaks_for"] is None:
+        return None
+    start = _GIVEN_START if comparison["design"]["given_start"] else ""
+    return _SPEAKS_FOR[contrast["speaks_for"]].format(start=start)
 
 
 def _rules(comparison: dict[str, Any]) -> Iterator[str]:
@@ -136,6 +144,8 @@ def _rules(comparison: dict[str, Any]) -> Iterator[str]:
     if primary["speaks_for"] is not None:
         covered, cited = _CLAIMS[primary["speaks_for"]]
         method = primary["claims"][primary["speaks_for"]]["method"]
+        is_given = comparison["design"]["given_start"]
+        covered = covered.format(start=_GIVEN_START * is_given, from_start=", given these starting weights" * is_given)
         yield f"Its interval and p value cover {covered} ({method}; {cited})."
         yield (
             "A difference counts as equivalent where its 90 % interval lies within the margin (two one-sided tests; "

@@ -26,10 +26,12 @@ class Fact:
     Attributes:
         statement: one or more whole sentences, in the form that a paper could use.
         source: the file of the run folder, or the key of its recipe, that it stands on.
+        missing: keys of the recipe that are empty and leave a part of the statement open.
     """
 
     statement: str
     source: str
+    missing: tuple[str, ...] = ()
 
 
 def figure(cell: Mapping[str, Any]) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tlmed.evaluation.comparison.sentences import sentence_of_registration
 from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS
 from tlmed.recipe.recipe import NO_WEIGHTS
 from tlmed.report.facts.fact import Fact, listed, synthetic_domains, trained_arms
+from tlmed.report.facts.shortcut_reach import explained_by_shortcuts
 from tlmed.report.facts.training_facts import seeds_by_arm, starting_weights
+from tlmed.report.figure_text import is_hidden
 from tlmed.report.record.case_counts import tested_cases
 from tlmed.report.record.run_record import RunRecord
 from tlmed.report.run.run_summary import openings_in_words
@@ -72,13 +75,17 @@ def _of_leaks_and_shortcuts(record: RunRecord) -> Iterator[str]:
         yield f"Checks were waived: {listed(record.recipe.waive)}; what they guard against is not excluded."
     warned_of = sorted({one["kind"] for one in metrics["audit_warnings"] if one["severity"] == "warning"})
     if warned_of:
-        yield f"The audit warns of {listed(warned_of)}; such things could explain a part of the figures."
-    followed = [one for one in metrics["usage"] if one["details"]["arm"] == metrics["delivered"]]
-    if any(one["severity"] == "warning" for one in followed):
         yield (
-            f"The score of {metrics['delivered']} follows something of the files or the table that tells the class "
-            "too; disease and shortcut cannot be told apart by its AUROC alone."
+            f"The audit warns of {listed(warned_of)}; from that alone nobody can say how much of the figures such "
+            "things explain."
         )
+    followed = [one for one in metrics["usage"] if one["details"]["arm"] == metrics["delivered"]]
+    for finding in followed:
+        if any(one["is_shortcut"] for one in finding["details"]["variables"]):
+            yield (
+                f"The score of {metrics['delivered']} follows something of the files or the table that tells the class "
+                f"too. {explained_by_shortcuts(finding)}"
+            )
     if not followed:
         yield "Whether the score follows a shortcut was not looked at."
     weights = {starting_weights(arm.weights) for arm in trained_arms(record) if arm.weights != NO_WEIGHTS}
@@ -93,9 +100,13 @@ def _of_training(record: RunRecord) -> Iterator[str]:
     once = [arm for arm, seeds in seeds_by_arm(record).items() if len(seeds) == 1]
     if once:
         yield f"One seed alone ({listed(once)}): how much chance in training moves the figures is not known."
-    fixed = [stage.name for stage in record.recipe.chain if stage.seed is not None]
-    if fixed:
-        yield f"The stage {listed(fixed)} was trained once: all holds for that checkpoint."
+    given = sorted({starting_weights(arm.weights) for arm in trained_arms(record) if arm.weights != NO_WEIGHTS})
+    given += [f"stage {stage.name}, trained once" for stage in record.recipe.chain if stage.seed is not None]
+    if given:
+        yield (
+            f"What starts from given weights ({listed(given)}) holds for this checkpoint: other weights of the same "
+            "kind may come out otherwise."
+        )
     if record.metrics["weighted_training"]:
         yield "Training weighed the classes, which distorts the probabilities before calibration."
 
@@ -110,13 +121,11 @@ def _of_comparison(record: RunRecord) -> Iterator[str]:
     if comparison["contrasts"][0]["speaks_for"] == "b":
         yield "The comparison holds with this training set: another of the same size may give another answer."
     registered = comparison["registered"]
-    if registered is None:
-        yield "When the primary comparison was chosen is not known."
-        return
-    if registered["changed_after_looking"] is not None:
-        yield f"The primary comparison was changed after looking: {registered['changed_after_looking']}"
-    if registered["others_on_this_test"]:
-        yield f"Other primary comparisons were made on this test set: {registered['others_on_this_test']}."
+    is_clean = registered is not None and not any(
+        registered[name] for name in ("changed_after_looking", "openings_before", "others_on_this_test", "own_earlier")
+    )
+    if not is_clean:
+        yield sentence_of_registration(registered)
 
 
 def _of_testing(record: RunRecord) -> Iterator[str]:
@@ -139,7 +148,8 @@ def _of_probabilities(record: RunRecord) -> Iterator[str]:
         yield "Probabilities are not calibrated: they rank, and are no risks."
     if record.bundle is not None and record.bundle["calibration"]["transferred"]:
         yield "The delivered network itself was tested on nothing; calibration and thresholds are those of the folds."
-    refused = [point for point in metrics["operating_points"].get(arm, []) if point["refused"] is not None]
+    points = metrics["operating_points"].get(arm, [])
+    refused = [point for point in points if point["refused"] is not None and not is_hidden(point)]
     if refused:
         asked = listed(f"{point['kind']} for {point['of']} {point['target']:g}" for point in refused)
         yield f"A threshold that was asked for was refused ({asked}): too little was known to choose it."

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tlmed.evaluation.assessment.case_data import counted
 from tlmed.report.facts.fact import Fact, figure, listed, p_value, positive_in_words, share
-from tlmed.report.figure_text import figure_text, value_text
-from tlmed.report.record.case_counts import counted
+from tlmed.report.facts.shortcut_reach import explained_by_shortcuts
+from tlmed.report.figure_text import figure_text, is_hidden, value_text
 from tlmed.report.record.run_record import RunRecord
 from tlmed.report.run.run_summary import openings_in_words
 
 _ALPHA = 0.05
+_NOBODY_CALLED = "Without a threshold no unit was called positive or negative."
 
 
 def performance(record: RunRecord) -> Fact:
@@ -43,6 +45,8 @@ def accuracy_at_threshold(record: RunRecord) -> Fact:
 def _at(arm: str, point: dict[str, Any]) -> str:
     asked = f"to {point['kind']} for {point['of']} {point['target']:g}"
     if point["refused"] is not None:
+        if is_hidden(point):
+            return f"Sensitivity and specificity at the threshold {asked} are {point['refused']}."
         return f"{arm} has no threshold {asked}: {point['refused']}."
     return (
         f"At the threshold of {arm} {asked}, sensitivity was {share(point['sensitivity'])}, and specificity was "
@@ -69,7 +73,9 @@ def failures(record: RunRecord) -> Fact:
     metrics = record.metrics
     points = [one for one in metrics["operating_points"].get(metrics["delivered"], []) if one["refused"] is None]
     if not points:
-        return Fact("Without a threshold no unit was called positive or negative.", "metrics.json: operating_points")
+        hidden = any(map(is_hidden, metrics["operating_points"].get(metrics["delivered"], [])))
+        told = "How units were called is not shown in this copy." if hidden else _NOBODY_CALLED
+        return Fact(told, "metrics.json: operating_points")
     right = points[0]
     called = [
         f"{listed(right[of]['numerators'])} of {right[of]['denominator']} {which} units were called {which}"
@@ -155,7 +161,10 @@ def _shortcuts(metrics: dict[str, Any]) -> Iterator[str]:
         if not followed:
             yield f"Shortcuts: {finding['message']}."
             continue
-        yield f"Within the classes the score follows {listed(_followed(one) for one in followed)}."
+        yield (
+            f"Within the classes the score follows {listed(_followed(one) for one in followed)}. "
+            f"{explained_by_shortcuts(finding)}"
+        )
 
 
 def _followed(variable: dict[str, Any]) -> str:

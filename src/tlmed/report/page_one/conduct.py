@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from tlmed.evaluation.assessment.case_data import counted, plural
+from tlmed.evaluation.comparison.sentences import sentence_of_registration
 from tlmed.recipe.data import DataSettings
 from tlmed.recipe.recipe import NO_WEIGHTS, resolve_arms
+from tlmed.report.page_one.wording import independent_noun
 from tlmed.report.parts import Grid, Section
-from tlmed.report.record.case_counts import Tested, counted, positive_classes, tested_cases
+from tlmed.report.record.case_counts import Tested, positive_classes, tested_cases
 from tlmed.report.record.run_record import RunRecord
 from tlmed.report.run.run_summary import openings_in_words
 
 NOT_STATED = "not stated"
-FILES_ALONE = "files checked; groups cannot be checked"
+NO_COPIES = "no copies left"
 _SPLITS = {"test": "test", "val": "validation", "train": "training"}
 _MAX_CLASSES = 8
 _MADE_HERE = "synthetic, made by tlmed"
@@ -37,29 +40,33 @@ def cases_tested(record: RunRecord) -> Section:
 
 
 def _tested(record: RunRecord, tested: Tested) -> str:
-    positive = positive_classes(record)
-    labels = sorted(tested.num_units_by_class, key=lambda label: label not in positive)
-    shown = [
-        f"{label}{' (positive)' if label in positive else ''}: {tested.of_class(label)}"
-        for label in labels[:_MAX_CLASSES]
-    ]
-    more = [f"{len(labels) - _MAX_CLASSES} more classes"] if len(labels) > _MAX_CLASSES else []
     units = counted(tested.num_units, tested.unit)
     out = ", each held out once a repeat" if record.metrics["num_folds"] is not None else ""
-    by_class = "; ".join([*shown, *more])
     if tested.num_groups is None:
-        return f"Tested: {units}{out} ({by_class}). Which of them belong to one patient is not known."
+        return f"Tested: {units}{out}. Which of them belong to one patient is not known."
     both = sum(tested.num_groups_by_class.values()) > tested.num_groups
     twice = f" A {tested.group} with images of two classes counts in both." if both else ""
-    return f"Tested: {counted(tested.num_groups, tested.group)}, {units}{out} ({by_class}).{twice}"
+    return f"Tested: {counted(tested.num_groups, tested.group)}, {units}{out}.{twice}"
 
 
 def _by_split(record: RunRecord, tested: Tested) -> Grid:
-    domain = record.domains[record.recipe.target.name]
+    """A row a class, the positive ones first; of many classes the first, and how many more there are."""
+    domain, positive = record.domains[record.recipe.target.name], positive_classes(record)
     splits = [split for split in _SPLITS if split in domain["num_images"]]
     splits += [split for split in domain["num_images"] if split not in splits]
-    labels = sorted({label for split in splits for label in domain["num_images"][split]})
-    rows = [(label, *(_cell(domain, split, label, tested) for split in splits)) for label in labels[:_MAX_CLASSES]]
+    labels = sorted(
+        {label for split in splits for label in domain["num_images"][split]},
+        key=lambda label: (label not in positive, label),
+    )
+    rows = [
+        (
+            f"{label} (positive)" if label in positive else label,
+            *(_cell(domain, split, label, tested) for split in splits),
+        )
+        for label in labels[:_MAX_CLASSES]
+    ]
+    if len(labels) > _MAX_CLASSES:
+        rows.append((f"{len(labels) - _MAX_CLASSES} more classes", *("" for _ in splits)))
     return Grid(("class", *(_SPLITS.get(split, split) for split in splits)), tuple(rows))
 
 
@@ -72,8 +79,8 @@ def _cell(domain: Mapping[str, Any], split: str, label: str, tested: Tested) -> 
 
 
 def conduct(record: RunRecord) -> Section:
-    """Waivers, exclusions, times test was opened, seeds, trials; whether the question stood before test was opened."""
-    metrics = record.metrics
+    """Whether the question stood before test was opened; waivers, exclusions, times it was opened, seeds, trials."""
+    metrics, comparison = record.metrics, record.comparison
     external = "".join(
         f" External set {name}: opened {counted(number, 'time')}."
         for name, number in metrics["external_openings"].items()
@@ -81,37 +88,13 @@ def conduct(record: RunRecord) -> Section:
     return Section(
         "How the test was kept honest",
         (
-            *_registered(record),
+            *([] if comparison is None else [sentence_of_registration(comparison["registered"])]),
             f"Waived: {', '.join(record.audit['waived']) or 'nothing'}. Left out: {_exclusions(record)}.",
-            openings_in_words(int(metrics["test_openings"])) + external,
-            f"Seeds: {_seeds(record)}. Settings tried an arm: {_trials(record)}.",
+            f"{openings_in_words(int(metrics['test_openings']))}{external}",
+            f"{_seeds(record)} Settings tried in this run: "
+            f"{_trials(record)}; what other runs tried shows in the count of openings alone.",
         ),
     )
-
-
-def _registered(record: RunRecord) -> Iterator[str]:
-    if record.comparison is None:
-        return
-    registered = record.comparison["registered"]
-    if registered is None:
-        yield "When the primary contrast was chosen is not known: before or after looking."
-        return
-    if registered["changed_after_looking"] is not None:
-        yield f"Changed after looking: {registered['changed_after_looking']}"
-    else:
-        yield (
-            f"The primary contrast was fixed before test was opened ({_minute(registered['time'])}, digest "
-            f"{registered['digest'][:12]})."
-        )
-    others = registered["others_on_this_test"]
-    if others:
-        asked = counted(others, "other primary contrast")
-        yield f"{asked} had been asked of this test set; the more there are, the more may be luck."
-
-
-def _minute(time: str) -> str:
-    """Return such as "2026-11-26 17:10"."""
-    return time[:16].replace("T", " ")
 
 
 def _exclusions(record: RunRecord) -> str:
@@ -131,15 +114,20 @@ def _seeds(record: RunRecord) -> str:
     pairs = record.predictions[["arm", "seed"]].drop_duplicates()
     by_arm = {str(arm): sorted(part) for arm, part in pairs.groupby("arm", sort=False)["seed"]}
     if len({tuple(seeds) for seeds in by_arm.values()}) == 1:
-        return ", ".join(map(str, next(iter(by_arm.values()))))
-    return "; ".join(f"{arm} {', '.join(map(str, seeds))}" for arm, seeds in by_arm.items())
+        seeds = next(iter(by_arm.values()))
+        if len(seeds) == 1:
+            return f"Trained once, with one seed (number {seeds[0]})."
+        told = ", ".join(map(str, seeds))
+    else:
+        told = "; ".join(f"{arm} {', '.join(map(str, seeds))}" for arm, seeds in by_arm.items())
+    return f"Seeds (trainings repeated with other random numbers), by their numbers: {told}."
 
 
 def _trials(record: RunRecord) -> str:
     choose = record.recipe.evaluation.choose
     if choose is None:
-        return "one, the recipe's"
-    return f"{len(choose.among)} ({', '.join(choose.among)}), chosen by inner folds, never on test"
+        return "one an arm"
+    return f"{len(choose.among)} an arm ({', '.join(choose.among)}), chosen by inner folds, never on test"
 
 
 def sources(record: RunRecord) -> Section:
@@ -158,7 +146,7 @@ def sources(record: RunRecord) -> Section:
             f"external set {name}",
             NOT_STATED if data.reference is None else data.reference,
             _licence({}, data),
-            "checked",
+            "none found",
         )
         for name, data in record.recipe.evaluation.external.items()
     ]
@@ -171,10 +159,17 @@ def sources(record: RunRecord) -> Section:
         )
         for weights, arms in _starting_weights(record).items()
     ]
-    untold = " What starting weights were trained on is not known here." if _starting_weights(record) else ""
+    given = (
+        " What the starting weights were trained on is not known here, and all results hold for this checkpoint: other "
+        "weights of the same kind may come out otherwise."
+    )
+    untold = given if _starting_weights(record) else ""
     return Section(
         "Where the data come from",
-        (f"Overlap with test means the same groups, identical files and near-copies.{untold}",),
+        (
+            f"Overlap with test means the same {plural(independent_noun(record))}, identical files and near-copies."
+            f"{untold}",
+        ),
         Grid(("data", "source", "licence", "overlap with test"), tuple(rows)),
     )
 
@@ -194,16 +189,24 @@ def _overlap(record: RunRecord, name: str) -> str:
     """Whether it was looked for, and what is left of it."""
     if name == record.recipe.target.name:
         left = [kind for kind in record.audit["waived"] if kind != "groups_unknown"]
-        unknown = not record.metrics["groups_known"]
         if left:
-            return f"checked; waived: {', '.join(left)}"
-        return FILES_ALONE if unknown else "checked"
+            return f"found and waived: {', '.join(left)}"
+        return _none_left(record, name) if record.metrics["groups_known"] else _only_copies(record)
     target = record.domains[record.recipe.target.name]
     if record.recipe.stage(name).data.phantom is not None:
-        return "identical files checked"
+        return "no identical files left"
     # Ids of different columns are not the same persons.
     comparable = record.domains[name]["group_column"] == target["group_column"] is not None
-    return "checked" if comparable else FILES_ALONE
+    return _none_left(record, name) if comparable else _only_copies(record)
+
+
+def _none_left(record: RunRecord, name: str) -> str:
+    dropped = record.domains[name]["num_dropped"]
+    return f"none left; {counted(dropped, 'image')} taken out" if dropped else "none found"
+
+
+def _only_copies(record: RunRecord) -> str:
+    return f"{NO_COPIES}; {plural(independent_noun(record))} cannot be checked"
 
 
 def _starting_weights(record: RunRecord) -> dict[str, list[str]]:

@@ -9,17 +9,18 @@ from markupsafe import escape
 
 from tlmed.report.parts import Drawing
 
-_WIDTH, _HEIGHT, _LINE_Y, _SIDE = 400, 116, 58, 34
+_WIDTH, _HEIGHT, _LINE_Y, _SIDE = 400, 120, 54, 34
 _SPACE = 0.15  # beside what is drawn, as a share of it
 
 
-def draw_interval(name: str, claim: Mapping[str, Any], margin: float) -> Drawing:
+def draw_interval(name: str, claim: Mapping[str, Any], margin: float, *, of_models: bool = False) -> Drawing:
     """Draw a claim with limits.
 
     Args:
         name: of the contrast, such as "generic-related minus generic".
         claim: `value`, `low`, `high`.
         margin: the smallest difference that matters.
+        of_models: whether the limits are of these trained models alone, without the chance of training.
     """
     value, low, high = (float(claim[key]) for key in ("value", "low", "high"))
     ends = (min(low, -margin, 0), max(high, margin, 0))
@@ -42,14 +43,15 @@ def draw_interval(name: str, claim: Mapping[str, Any], margin: float) -> Drawing
             *_interval(x(low), x(value), x(high)),
             _label(x(value), 14, f"{value:+.3f} ({low:+.3f} to {high:+.3f})", _anchor(x(value))),
             _label(x(0), _LINE_Y + 44, "0", "middle"),
-            _label(0, _HEIGHT - 2, "worse", "start"),
-            _label(_WIDTH, _HEIGHT - 2, "better", "end"),
+            _label(0, _HEIGHT - 4, "← worse", "start", size=19),
+            _label(_WIDTH, _HEIGHT - 4, "better →", "end", size=19),
             "</svg>",
         ]
     )
-    caption = (
-        f"Dot and bar: the difference and its 95 % interval. Grey: differences below {margin:.3g}, too small to matter."
-    )
+    what = "the difference and its 95 % interval"
+    if of_models:
+        what = "the difference of these two models and its 95 % interval; other seeds are not in it"
+    caption = f"Dot and bar: {what}. Grey: differences below {margin:.3g}, too small to matter."
     return Drawing("primary-difference", name, text, caption, svg)
 
 
@@ -71,5 +73,5 @@ def _anchor(position: float) -> str:
     return "start" if position < third else "end" if position > 2 * third else "middle"
 
 
-def _label(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="13" fill="currentColor">{escape(text)}</text>'
+def _label(x: float, y: float, text: str, anchor: str, size: int = 16) -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="{size}" fill="currentColor">{escape(text)}</text>'

@@ -25,6 +25,7 @@ SEVERITIES = ("error", "warning", "note")
 
 MEANING = MappingProxyType(
     {
+        "coarser_group": "Images of one patient are alike: figures from such a split say nothing about new patients.",
         "groups_unknown": "Without patients, leakage cannot be excluded.",
         "shortcuts_unknown": "That none is listed here does not mean that there is none.",
         "unreadable": "What cannot be read is neither searched for copies nor trained on.",

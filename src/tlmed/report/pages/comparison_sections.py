@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tlmed.evaluation.comparison.sentences import headline, sentence_of_registration, verdict_in_words
 from tlmed.report.parts import Grid, Section
 
-NOBODY_KNOWS = (
-    "Nobody knows when this contrast was chosen: nothing shows that it was before test was opened, and one that is "
-    "picked afterwards finds differences that are not there."
-)
 _SPEAKS_FOR = {"a": "these models", "b": "this training set", "c": "new training sets", None: "-"}
 _IN_FULL = {
     "a": "these trained models on new patients",
@@ -23,28 +20,33 @@ def comparison_sections(comparison: Mapping[str, Any]) -> list[Section]:
     """Return what is to be said of a comparison: the verdict, all contrasts, the reasons.
 
     Args:
-        comparison: content of `comparison.json`; without the key `registered` when a contrast was chosen is not known.
+        comparison: content of `comparison.json`.
     """
     attribution, contrasts = comparison["attribution"], comparison["contrasts"]
     further = [f"{one['role'].capitalize()}: {one['sentence']}" for one in contrasts if one["role"] != "primary"]
     verdict = [comparison["verdict"]["sentence"], *([attribution["sentence"]] if attribution is not None else [])]
-    told = [] if comparison.get("registered") is not None else [NOBODY_KNOWS]
     return [
-        Section(f"Verdict: {comparison['verdict']['word']}", tuple(verdict)),
+        Section(f"Verdict: {headline(comparison)}", tuple(verdict)),
         Section(
             "Contrasts",
             _footnotes(comparison),
-            Grid(("contrast", "difference", "speaks for", "verdict", "Holm p"), tuple(map(_row, contrasts))),
+            Grid(
+                ("contrast", "difference", "speaks for", "verdict", "Holm p"),
+                tuple(_row(contrast, comparison["subject"]) for contrast in contrasts),
+            ),
         ),
         Section(
             "Reasons",
             (*further, comparison["needed"]["sentence"]),
         ),
-        Section("What this rests on", (_cases(comparison), _seeds(comparison), *told)),
+        Section(
+            "What this rests on",
+            (_cases(comparison), _seeds(comparison), sentence_of_registration(comparison["registered"])),
+        ),
     ]
 
 
-def _row(contrast: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(contrast: Mapping[str, Any], subject: str | None) -> tuple[str, ...]:
     speaks_for, corrected = contrast["speaks_for"], contrast["p_holm"]
     difference = f"{contrast['value']:+.3f}"
     if speaks_for is not None:
@@ -54,7 +56,7 @@ def _row(contrast: Mapping[str, Any]) -> tuple[str, ...]:
         contrast["name"],
         difference,
         _SPEAKS_FOR[speaks_for],
-        contrast["verdict"],
+        verdict_in_words(contrast["verdict"], subject),
         "" if corrected is None else "< 0.001" if corrected < 0.001 else f"{corrected:.3f}",
     )
 
@@ -62,6 +64,8 @@ def _row(contrast: Mapping[str, Any]) -> tuple[str, ...]:
 def _footnotes(comparison: Mapping[str, Any]) -> tuple[str, ...]:
     kinds = sorted({one["speaks_for"] for one in comparison["contrasts"]} - {None})
     said = [f"Differences with 95 % limits, for {' or '.join(_IN_FULL[kind] for kind in kinds)}."] if kinds else []
+    if comparison["design"]["given_start"] and set(kinds) - {"a"}:
+        said.append("The starting weights were given: they are not drawn anew, and others may come out otherwise.")
     levels = [one["level"] for one in comparison["contrasts"] if one["p_holm"] is not None]
     if levels:
         said.append(

@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from tlmed.report.facts.evaluation_facts import SPEAKS_FOR, intervals, threshold
+from tlmed.evaluation.assessment.case_data import counted
+from tlmed.report.facts.evaluation_facts import intervals, speaks_for, threshold
 from tlmed.report.facts.fact import METRIC_NAMES, p_value, positive_in_words, trained_arms
 from tlmed.report.facts.result_facts import verdict
 from tlmed.report.facts.training_facts import seeds_by_arm
 from tlmed.report.figure_text import counts_text, figure_text
-from tlmed.report.record.case_counts import counted, tested_cases
+from tlmed.report.record.case_counts import tested_cases
 from tlmed.report.record.run_record import RunRecord
 from tlmed.runtime.store import write_durably
 
@@ -78,7 +79,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> pd.DataFrame:
                 "difference": one["value"],
                 **{name: claim.get(name) for name in ("low", "high", "low_90", "high_90", "p_value")},
                 "p_holm": one["p_holm"],
-                "speaks_for": SPEAKS_FOR.get(one["speaks_for"]),
+                "speaks_for": speaks_for(comparison, one),
                 "method": claim.get("method"),
                 "verdict": one["verdict"],
                 "reason": one["reason"],
@@ -113,7 +114,7 @@ def _document(record: RunRecord) -> bytes:
         metric = METRIC_NAMES[record.comparison["metric"]]
         document.add_paragraph(f"Table 2. Differences in {metric}, the primary comparison first.")
         header = ["comparison", "role", "difference", "p (Holm where secondary)", "speaks for", "verdict"]
-        _add_table(document, header, [_contrast_row(one) for one in record.comparison["contrasts"]])
+        _add_table(document, header, [_contrast_row(record.comparison, one) for one in record.comparison["contrasts"]])
         document.add_paragraph(verdict(record).statement)
     document.add_paragraph("Research use only, not a medical device.")
     stream = io.BytesIO()
@@ -138,7 +139,7 @@ def _caption(record: RunRecord) -> str:
 
 
 def _of_arm(metrics: Mapping[str, Any], arm: str) -> dict[str, str]:
-    """Figures with 95 % limits by title; those at the threshold that was set before test was opened with counts."""
+    """Figures with 95 % limits by title; those at the threshold that was chosen without test with counts."""
     row, calibrated = metrics["arms"][arm], metrics["calibrated"][arm]["metrics"]
     if metrics["positive"] is None:
         return {_TITLES[name]: figure_text(row[name]) for name in _OF_MORE_CLASSES}
@@ -155,7 +156,7 @@ def _of_arm(metrics: Mapping[str, Any], arm: str) -> dict[str, str]:
     return {**told, "calibration slope": "not calibrated" if slope is None else figure_text(slope)}
 
 
-def _contrast_row(one: Mapping[str, Any]) -> list[str]:
+def _contrast_row(comparison: Mapping[str, Any], one: Mapping[str, Any]) -> list[str]:
     claim = {"value": one["value"], "low": None} if one["speaks_for"] is None else one["claims"][one["speaks_for"]]
     p = one["p_holm"] if one["role"] == "secondary" else claim.get("p_value")
     return [
@@ -163,7 +164,7 @@ def _contrast_row(one: Mapping[str, Any]) -> list[str]:
         one["role"],
         figure_text(claim, "+"),
         "none" if p is None else p_value(p),
-        SPEAKS_FOR.get(one["speaks_for"], "nothing"),
+        speaks_for(comparison, one) or "nothing",
         one["verdict"],
     ]
 

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tlmed.evaluation.assessment.case_data import counted, plural
 from tlmed.report.record.run_record import RunRecord
 
-_PLURALS = {"study": "studies", "series": "series"}
 _KNOWN_GROUPS = ("patient", "study", "series")
-
-
-def counted(number: int, noun: str) -> str:
-    """Return such as "1 study" or "2 studies"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {plural(noun)}"
-
-
-def plural(noun: str) -> str:
-    """Return such as "patients"."""
-    return _PLURALS.get(noun, f"{noun}s")
 
 
 @dataclass(frozen=True)

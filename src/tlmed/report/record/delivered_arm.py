@@ -16,6 +16,7 @@ from tlmed.evaluation.decisions.decision_rule import DecisionRule, as_classes
 from tlmed.evaluation.decisions.held_out_fit import classes_of, complete_table, fit_held_out
 from tlmed.evaluation.estimates.prediction_table import aggregate_units
 from tlmed.recipe.protocol import EvaluationSettings
+from tlmed.report.figure_text import is_hidden
 
 Decision = Literal["prespecified threshold", "more probable class", "refused", "not shown"]
 
@@ -82,7 +83,7 @@ def _decision(metrics: Mapping[str, Any], positive: tuple[str, ...]) -> Decision
         return "more probable class"
     if points[0]["refused"] is None:
         return "prespecified threshold"
-    return "refused" if points[0]["fits"] else "not shown"
+    return "not shown" if is_hidden(points[0]) else "refused"
 
 
 def _decide_seed(rows: pd.DataFrame, evaluation: EvaluationSettings, positive: tuple[str, ...]) -> pd.DataFrame:
@@ -112,7 +113,7 @@ def _apply(rule: DecisionRule, units: pd.DataFrame, positive: tuple[str, ...]) -
 
 def _threshold_in_words(metrics: Mapping[str, Any], decision: Decision) -> str:
     if decision == "more probable class":
-        return "No threshold was fixed before test was opened: a unit is called by its most probable class."
+        return "No threshold was asked for: a unit is called by its most probable class."
     name = metrics["delivered"]
     first = metrics["operating_points"][name][0]
     asked = f"to {first['kind']} for {first['of']} {first['target']:g}"
@@ -121,7 +122,8 @@ def _threshold_in_words(metrics: Mapping[str, Any], decision: Decision) -> str:
     if decision == "refused":
         return f"The threshold {asked} was refused ({first['refused']}), so no unit is decided."
     fitted_on = metrics["calibrated"][name]["fitted_on"]
-    return f"The threshold {asked} was chosen on {fitted_on} scores, before test was opened."
+    where = "validation" if fitted_on == "val" else fitted_on
+    return f"The threshold {asked} was chosen on {where} scores, without test."
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,16 @@ def read_run(folder: Path) -> RunRecord:
         _json(folder / "lineage.json"),
         pd.read_csv(folder / "histories.csv"),
         pd.read_parquet(folder / "predictions.parquet"),
-        pd.read_csv(folder / "splits.csv", dtype=dict.fromkeys(("path", "unit", "group"), str), keep_default_na=False),
+        _splits(folder / "splits.csv"),
         _json(folder / "bundle" / "bundle.json") if (folder / "bundle").is_dir() else None,
         _json(folder / "pictures.json") if (folder / "pictures.json").is_file() else None,
     )
+
+
+def _splits(file: Path) -> pd.DataFrame:
+    """Names as they are written, such as "NA"; an empty cell of a further column is missing."""
+    table = pd.read_csv(file, dtype=dict.fromkeys(("path", "unit", "group"), str), keep_default_na=False)
+    return table.mask(table == "")
 
 
 def _json(file: Path) -> Any:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tlmed.recipe.data import DataSettings
 from tlmed.recipe.recipe import Recipe
+from tlmed.report.record.opaque_levels import OpaqueLevels
 from tlmed.report.record.run_record import RunRecord
 from tlmed.report.record.small_counts import NOT_SHOWN, SMALLEST_SHOWN, is_small
 
@@ -30,9 +31,10 @@ def shareable(record: RunRecord) -> RunRecord:
 
     Identifiers are drawn anew in each call, in an order of their own.
     """
-    names = _Names(record)
+    names, levels = _Names(record), OpaqueLevels()
+    splits = levels.of_splits(record.splits)
     clean = _without_places(record.recipe)
-    audit = _shared_audit(record.audit, names)
+    audit = _shared_audit(record.audit, names, levels)
     messages = {
         old["message"]: new["message"] for old, new in zip(record.audit["findings"], audit["findings"], strict=True)
     }
@@ -40,16 +42,21 @@ def shareable(record: RunRecord) -> RunRecord:
         record,
         folder=_HIDDEN_PLACE,
         recipe=_shared_recipe(record.recipe),
-        metrics=clean(_shared_metrics(record.metrics, messages)),
+        metrics=clean(_shared_metrics(record.metrics, messages, levels)),
         comparison=clean(record.comparison),
         audit=clean(audit),
         domains={name: {**clean(domain), "source": NOT_SHOWN} for name, domain in record.domains.items()},
         lineage=clean(record.lineage),
         predictions=names.renamed(record.predictions),
-        splits=names.renamed(record.splits),
+        splits=names.renamed(splits),
         bundle=None if record.bundle is None else {**clean(record.bundle), "trained_on": []},
         pictures=None,
     )
+
+
+def is_shared(record: RunRecord) -> bool:
+    """Whether a record is one that `shareable` returned."""
+    return record.folder == _HIDDEN_PLACE
 
 
 class _Names:
@@ -98,18 +105,25 @@ def _paths_of(audit: Mapping[str, Any]) -> Iterator[str]:
         yield row["path"]
 
 
-def _shared_audit(audit: Mapping[str, Any], names: _Names) -> dict[str, Any]:
+def _shared_audit(audit: Mapping[str, Any], names: _Names, levels: OpaqueLevels) -> dict[str, Any]:
     return {
         **audit,
-        "findings": [_shared_finding(finding, names) for finding in audit["findings"]],
+        "findings": [_shared_finding(finding, names, levels) for finding in audit["findings"]],
         "dropped": names.of_paths(audit["dropped"]),
         # Why a file cannot be read may name it.
         "unreadable": [{**names.of_paths(row), "reason": "cannot be read"} for row in audit["unreadable"]],
     }
 
 
-def _shared_finding(finding: Mapping[str, Any], names: _Names) -> dict[str, Any]:
-    """A message about images gives examples of them; one about files' form gives none."""
+def _shared_finding(finding: Mapping[str, Any], names: _Names, levels: OpaqueLevels) -> dict[str, Any]:
+    """A message about images gives examples of them; one about files' form gives none, one about sources names them."""
+    if finding["kind"] == "source_confounding":
+        details, message = finding["details"], finding["message"]
+        for source, label in details["single_class_sources"].items():
+            message = message.replace(f"{source} ({label})", f"{levels.of('source', source)} ({label})")
+        by_source = ("images_by_source", "single_class_sources")
+        numbered = {name: levels.of_sources(details[name]) for name in by_source}
+        return {**finding, "message": message, "details": {**details, **numbered}}
     if not finding["paths"]:
         return dict(finding)
     details = {name: names.of_paths(finding["details"][name]) for name in _KEPT_DETAILS if name in finding["details"]}
@@ -122,19 +136,24 @@ def _in_words(size: float) -> str:
     return f"fewer than {SMALLEST_SHOWN}" if size < SMALLEST_SHOWN else f"{size:.0f}"
 
 
-def _shared_metrics(metrics: Mapping[str, Any], messages: Mapping[str, str]) -> dict[str, Any]:
+def _shared_metrics(metrics: Mapping[str, Any], messages: Mapping[str, str], levels: OpaqueLevels) -> dict[str, Any]:
     shared: dict[str, Any] = _without_few(metrics)
     shared["audit_warnings"] = [
         {**warning, "message": messages[warning["message"]]} for warning in metrics["audit_warnings"]
     ]
-    shared["usage"] = [_shared_usage(finding) for finding in shared["usage"]]
+    shared["usage"] = [_shared_usage(finding, levels) for finding in shared["usage"]]
+    if "by_source" in shared:
+        shared["by_source"] = levels.of_sources(shared["by_source"])
     return shared
 
 
-def _shared_usage(finding: Mapping[str, Any]) -> dict[str, Any]:
-    """Levels that too few groups have may be names."""
-    message = finding["message"].partition("; this cannot be told")[0]
-    return {**finding, "message": message, "details": {**finding["details"], "cannot_be_told": []}}
+def _shared_usage(finding: Mapping[str, Any], levels: OpaqueLevels) -> dict[str, Any]:
+    """Levels that few groups have are left out, the others numbered."""
+    details, message = finding["details"], finding["message"].partition("; this cannot be told")[0]
+    untold = details.get("cannot_be_told", [])
+    variables = [one["variable"] for one in (*details.get("variables", ()), *untold)]
+    shared: dict[str, Any] = levels.replaced({**finding, "message": message}, variables)
+    return {**shared, "details": {**shared["details"], "cannot_be_told": []}}
 
 
 def _without_few(value: Any) -> Any:

@@ -20,6 +20,7 @@ from tlmed.report.record.run_record import RunRecord
 
 SMALLEST_SHOWN = 5
 TOO_SMALL, NOT_SHOWN = f"<{SMALLEST_SHOWN}", "not shown"
+_SOME = "some"  # in place of a number before what it counts
 _LEFT_OUT = f"Left out of this copy, because it shows counts under {SMALLEST_SHOWN} or what would give them away."
 _CASES_LEFT_OUT = "Left out of this copy, because it shows single cases."
 _NOUNS = (
@@ -58,12 +59,14 @@ class SmallCounts:
     Attributes:
         hidden: counts of 5 or more that would give a smaller one away.
         before, after: patterns of a count before and after what it counts.
+        unshown: pattern of `NOT_SHOWN` before what it counts.
         heads: pattern of a table's heading under which, or of a row's name beside which, numbers are counts.
     """
 
     hidden: frozenset[int]
     before: re.Pattern[str]
     after: re.Pattern[str]
+    unshown: re.Pattern[str]
     heads: re.Pattern[str]
 
     @classmethod
@@ -92,6 +95,7 @@ class SmallCounts:
             re.compile(
                 rf"(?<!\w)((?:{'|'.join([*words, *_BEFORE_COUNTS])})(?: called \w+)?'?:? \(?)(\d[\d,]*)(?![\w.%])"
             ),
+            re.compile(rf"{NOT_SHOWN}(?= (?:(?:{_BETWEEN}) )*(?:{nouns})(?!\w))"),
             re.compile(rf"(?<!\w)(?:{'|'.join([nouns, *_HEADS_COUNTS])})(?!\w)", re.IGNORECASE),
         )
 
@@ -99,7 +103,8 @@ class SmallCounts:
         """Return a sentence or cell without the counts that must not be told."""
         text = _OF.sub(self._part_of, text)
         text = self.before.sub(lambda found: self._shown(found[1]), text)
-        return self.after.sub(lambda found: found[1] + self._shown(found[2]), text)
+        text = self.after.sub(lambda found: found[1] + self._shown(found[2]), text)
+        return self.unshown.sub(_SOME, text)
 
     def section(self, section: Section) -> Section:
         """Return sentences and table without them."""
@@ -115,9 +120,20 @@ class SmallCounts:
         told = [part.title, part.alternative, part.caption]
         if isinstance(part, Drawing):
             told.append(" ".join(re.findall(r">([^<]+)<", part.svg)))
-        elif "confusion" in part.name:  # all its counts stand in the picture alone
+        elif "confusion" in part.name and not self._may_show(part.alternative):
             return Section(part.title, (_LEFT_OUT,))
         return part if all(self.text(text) == text for text in told) else Section(part.title, (_LEFT_OUT,))
+
+    def _may_show(self, confusion: str) -> bool:
+        """By the cells of a matrix of two classes, row by row, which its alternative gives; those of more it does not.
+
+        A mean over seeds of 5 or more does not give the counts away that it is a mean of.
+        """
+        cells = [float(cell) for cell in re.findall(r" called [^;]*?: (\d+(?:\.\d+)?)(?=;|\Z)", confusion)]
+        if len(cells) != 4:
+            return False
+        rows = cells[0] + cells[1], cells[2] + cells[3]
+        return all(cell == 0 or cell >= SMALLEST_SHOWN for cell in cells) and not self.hidden.intersection(rows)
 
     def _shown(self, number: str, *, hide: bool = False) -> str:
         count = _number(number)
@@ -203,8 +219,10 @@ def hidden_cells(counts: Sequence[Sequence[int | None]]) -> set[tuple[int, int]]
 
 
 def _dropped(audit: Mapping[str, Any]) -> dict[str, Counter[str]]:
-    """How many images were left out of each stage, by reason."""
+    """How many images were left out of each stage, by reason, those that cannot be read among them."""
     counts: dict[str, Counter[str]] = {}
+    for row in audit["unreadable"]:
+        counts.setdefault(row["stage"], Counter())["unreadable"] += 1
     for row in audit["dropped"]:
         counts.setdefault(row["stage"], Counter())[row["reason"]] += 1
     return counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tlmed.report.figure_text import counts_text, figure_text, limits_text, refusal_text, value_text
 from tlmed.report.run.tables import results_markdown
 
 _FEW_TO_CALIBRATE_ON = 100
@@ -44,7 +45,7 @@ def _operating_points(metrics: Mapping[str, Any]) -> Iterator[str]:
     for point in metrics["operating_points"].get(arm, ()):
         asked = f"{arm}, threshold to {point['kind']} for {point['of']} {point['target']:g}"
         if point["refused"] is not None:
-            yield f"{asked}: refused ({point['refused']})."
+            yield f"{asked}: {refusal_text(point)}."
             continue
         fitted_on = metrics["calibrated"][arm]["fitted_on"]
         where = "on test" if fitted_on == "val" else "each fold by what the others chose,"
@@ -58,7 +59,7 @@ def _chance(metrics: Mapping[str, Any]) -> Iterator[str]:
     arm = metrics["delivered"]
     cell = metrics["arms"][arm]["auroc"]
     if cell["low"] is not None and cell["low"] <= _CHANCE:
-        yield f"Warning: {arm}, which is delivered, cannot be told from chance (AUROC {_value(cell)})."
+        yield f"Warning: {arm}, which is delivered, cannot be told from chance (AUROC {figure_text(cell)})."
 
 
 def _audit(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -88,7 +89,7 @@ def _by_source(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _aurocs(measured: Mapping[str, Any]) -> str:
-    return "; ".join(f"{arm} {_value(row['auroc'])}" for arm, row in measured["arms"].items())
+    return "; ".join(f"{arm} {figure_text(row['auroc'])}" for arm, row in measured["arms"].items())
 
 
 def _weighted_training(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -101,8 +102,7 @@ def _weighted_training(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _share(cell: Mapping[str, Any]) -> str:
-    counts = ", ".join(map(str, cell["numerators"]))
-    return f"{cell['value']:.3f} ({counts} of {cell['denominator']}; {_limits(cell)})"
+    return f"{value_text(cell)} ({counts_text(cell)}; {limits_text(cell)})"
 
 
 def _usage(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -155,15 +155,3 @@ def openings_in_words(number: int) -> str:
         f"What is tested on was opened {number} times, over all recipes of this store: the more often, the more what "
         "looks best may be luck."
     )
-
-
-def _value(cell: Mapping[str, Any]) -> str:
-    if cell["value"] is None:
-        return "undefined"
-    return f"{cell['value']:.3f} ({_limits(cell)})"
-
-
-def _limits(cell: Mapping[str, Any]) -> str:
-    if cell["low"] is None:
-        return "too few for an interval" if cell.get("too_few") else "no interval"
-    return f"{cell['low']:.3f} to {cell['high']:.3f}"

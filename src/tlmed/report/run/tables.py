@@ -8,6 +8,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from tlmed.report.figure_text import is_hidden
 from tlmed.report.parts import Grid, Section
 
 BASELINES = "What a model has to beat, on the same test units"
@@ -168,7 +169,10 @@ def _cells(metrics: Mapping[str, Any], arm: str, between: str) -> list[str]:
     cells = [_cell(calibrated.get(name, metrics["arms"][arm][name]), between) for name in _shown(metrics)]
     for name in _at_threshold(metrics):
         point = _point(metrics, arm)
-        cells.append("refused" if point["refused"] is not None else _cell(point[name], between))
+        if point["refused"] is None:
+            cells.append(_cell(point[name], between))
+        else:
+            cells.append("not shown" if is_hidden(point) else "refused")
     return cells
 
 
