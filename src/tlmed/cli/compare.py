@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tlmed.cli.evaluate import GroupOption, PositiveOption, UnitOption
 from tlmed.cli.run import JsonOption
 
 if TYPE_CHECKING:
@@ -46,13 +47,9 @@ def compare(
             show_default=False,
         ),
     ],
-    positive: Annotated[
-        list[str] | None, typer.Option(help="Class that counts as disease; several: their probabilities are summed.")
-    ] = None,
-    unit: Annotated[str | None, typer.Option(help="Column that a decision is about, or `image`.")] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Column of what is independent, such as the patient; default: group, patient ...")
-    ] = None,
+    positive: PositiveOption = None,
+    unit: UnitOption = None,
+    group: GroupOption = None,
     manifest: Annotated[Path | None, typer.Option(metavar="DATA", help="What else is known of the cases.")] = None,
     primary: Annotated[
         tuple[str, str] | None,
@@ -265,12 +262,11 @@ def _asked(sources: Sequence[_Source], arms: Sequence[str], stated: dict[str, An
 def _write(folder: Path | None, comparison: dict[str, Any]) -> list[Section]:
     from tlmed.report.pages.comparison_sections import comparison_sections
     from tlmed.report.pages.evaluation_page import render_markdown
-    from tlmed.runtime.store import write_durably
+    from tlmed.runtime.store import write_durably, write_json_durably
 
     said = comparison_sections(comparison)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(comparison, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_durably(folder / _COMPARISON, content)
+        write_json_durably(folder / _COMPARISON, comparison)
         write_durably(folder / "comparison.md", render_markdown(f"Comparison: {comparison['primary']}", said))
     return said

@@ -24,6 +24,14 @@ log = logging.getLogger(__name__)
 
 _BUNDLE_CARD = "bundle.json"
 
+PositiveOption = Annotated[
+    list[str] | None, typer.Option(help="Class that counts as disease; several: their probabilities are summed.")
+]
+UnitOption = Annotated[str | None, typer.Option(help="Column that a decision is about, or `image`.")]
+GroupOption = Annotated[
+    str | None, typer.Option(help="Column of what is independent, such as the patient; default: group, patient ...")
+]
+
 
 def evaluate(
     source: Annotated[
@@ -33,13 +41,9 @@ def evaluate(
         Path | None,
         typer.Argument(help="For a bundle: labelled images. For a table: what else is known of its cases."),
     ] = None,
-    positive: Annotated[
-        list[str] | None, typer.Option(help="Class that counts as disease; several: their probabilities are summed.")
-    ] = None,
-    unit: Annotated[str | None, typer.Option(help="Column that a decision is about, or `image`.")] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Column of what is independent, such as the patient; default: group, patient ...")
-    ] = None,
+    positive: PositiveOption = None,
+    unit: UnitOption = None,
+    group: GroupOption = None,
     arm: Annotated[str | None, typer.Option(help="Which arm of the table.")] = None,
     seed: Annotated[int | None, typer.Option(help="Only this seed of the table.")] = None,
     sampling: Annotated[

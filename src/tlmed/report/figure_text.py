@@ -1,8 +1,8 @@
-"""Figures of `metrics.json` as text: a value, its limits, or why there are none."""
+"""Figures of `metrics.json` as text: a value, its limits, or why there are none; and names in a row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -38,3 +38,9 @@ def refusal_text(point: Mapping[str, Any]) -> str:
 def counts_text(cell: Mapping[str, Any]) -> str:
     """Return such as "85 of 98", or "85, 84, 86 of 98" of as many seeds."""
     return f"{', '.join(map(str, cell['numerators']))} of {cell['denominator']}"
+
+
+def listed(things: Iterable[object]) -> str:
+    """Write "a", "a and b", "a, b and c"."""
+    names = [str(thing) for thing in things]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tlmed.report.chapters.result_chapters import result_chapters
@@ -43,8 +44,9 @@ def render_report(record: RunRecord, *, shared: bool = False) -> str:
 def _without_small_counts(record: RunRecord, first: PageOne, chapters: list[Chapter]) -> tuple[PageOne, list[Chapter]]:
     small = SmallCounts.of(record)
     items = tuple(small.section(item) for item in first.items)
-    page = PageOne(first.notice, first.verdict, items, first.difference)
-    return page, [Chapter(one.title, one.anchor, tuple(map(small.part, one.parts))) for one in chapters]
+    return replace(first, items=items), [
+        Chapter(one.title, one.anchor, tuple(map(small.part, one.parts))) for one in chapters
+    ]
 
 
 def _content(chapter: Chapter) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tlmed.evaluation.assessment.case_data import counted
 from tlmed.evaluation.comparison.claims import Claim
 from tlmed.evaluation.comparison.contrast_claims import LEVEL, ClaimedContrast
 from tlmed.evaluation.comparison.contrasts import Asked, Contrast, ControlKind
@@ -79,7 +80,7 @@ def sentence_of_registration(registered: Mapping[str, Any] | None) -> str:
         return NOBODY_KNOWS
     before, changed = registered["openings_before"], registered["changed_after_looking"]
     if changed is None:
-        opened = f"been opened {_counted(before, 'time')}" if before else "not been opened"
+        opened = f"been opened {counted(before, 'time')}" if before else "not been opened"
         said = (
             f"The primary contrast was written down on {registered['time'][:16].replace('T', ' ')}, before this recipe "
             f"opened the test (digest {registered['digest'][:12]}). By then the test had {opened} by other recipes of "
@@ -88,11 +89,11 @@ def sentence_of_registration(registered: Mapping[str, Any] | None) -> str:
     else:
         said = (
             f"CHANGED AFTER LOOKING: {changed.removesuffix('.')}. By then the test had been opened "
-            f"{_counted(before, 'time')} by all recipes of this store; other stores are not known."
+            f"{counted(before, 'time')} by all recipes of this store; other stores are not known."
         )
     others, own = registered["others_on_this_test"], registered["own_earlier"]
-    asked = [f"{_counted(others, 'other recipe')} of this store asked something of this test"] if others else []
-    asked += [f"this recipe itself asked {_counted(own, 'other question')} of it"] if own else []
+    asked = [f"{counted(others, 'other recipe')} of this store asked something of this test"] if others else []
+    asked += [f"this recipe itself asked {counted(own, 'other question')} of it"] if own else []
     return f"{said} {_sentence(' and '.join(asked))} The more is asked, the more may be luck." if asked else said
 
 
@@ -288,10 +289,6 @@ def _p_value(value: float) -> str:
 
 def _points(share: float) -> str:
     return f"{100 * share:g} point{'' if share == 0.01 else 's'}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _sentence(text: str) -> str:

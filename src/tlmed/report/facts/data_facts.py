@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from tlmed.evaluation.assessment.case_data import counted, plural
 from tlmed.recipe.recipe import Recipe, image_of
-from tlmed.report.facts.fact import Fact, classes_of, listed, positive_in_words, synthetic_domains
+from tlmed.report.facts.fact import Fact, classes_of, positive_in_words, synthetic_domains
+from tlmed.report.figure_text import listed
 from tlmed.report.record.case_counts import tested_cases
 from tlmed.report.record.run_record import RunRecord
 from tlmed.report.record.small_counts import NOT_SHOWN

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tlmed.evaluation.comparison.sentences import sentence_of_registration
-from tlmed.report.facts.fact import METRIC_NAMES, Fact, listed
-from tlmed.report.figure_text import is_hidden
+from tlmed.report.facts.fact import METRIC_NAMES, Fact
+from tlmed.report.figure_text import is_hidden, listed
 from tlmed.report.record.run_record import RunRecord
 
 _SPEAKS_FOR = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +44,6 @@ def share(cell: Mapping[str, Any]) -> str:
     """Write a share with its counts, such as "85 of 98, 0.867 (95 % CI 0.755 to 0.933)"."""
     of_seeds = " (by seed)" if len(cell["numerators"]) > 1 else ""
     return f"{counts_text(cell)}{of_seeds}, {figure(cell)}"
-
-
-def listed(things: Iterable[object]) -> str:
-    """Write "a", "a and b", "a, b and c"."""
-    names = [str(thing) for thing in things]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def p_value(value: float) -> str:

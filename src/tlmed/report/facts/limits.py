@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from tlmed.evaluation.comparison.sentences import sentence_of_registration
 from tlmed.evaluation.intervals import MIN_GROUPS_IN_A_CLASS
 from tlmed.recipe.recipe import NO_WEIGHTS
-from tlmed.report.facts.fact import Fact, listed, synthetic_domains, trained_arms
+from tlmed.report.facts.fact import Fact, synthetic_domains, trained_arms
 from tlmed.report.facts.shortcut_reach import explained_by_shortcuts
 from tlmed.report.facts.training_facts import seeds_by_arm, starting_weights
-from tlmed.report.figure_text import is_hidden
+from tlmed.report.figure_text import is_hidden, listed
 from tlmed.report.record.case_counts import tested_cases
 from tlmed.report.record.run_record import RunRecord
 from tlmed.report.run.run_summary import openings_in_words

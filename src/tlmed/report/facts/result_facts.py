@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tlmed.evaluation.assessment.case_data import counted
-from tlmed.report.facts.fact import Fact, figure, listed, p_value, positive_in_words, share
+from tlmed.report.facts.fact import Fact, figure, p_value, positive_in_words, share
 from tlmed.report.facts.shortcut_reach import explained_by_shortcuts
-from tlmed.report.figure_text import figure_text, is_hidden, value_text
+from tlmed.report.figure_text import figure_text, is_hidden, listed, value_text
 from tlmed.report.record.run_record import RunRecord
 from tlmed.report.run.run_summary import openings_in_words
 

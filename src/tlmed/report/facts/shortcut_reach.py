@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlmed.report.facts.fact import listed
-from tlmed.report.figure_text import figure_text
+from tlmed.report.figure_text import figure_text, listed
 
 _CHANCE = 0.5
+
+
+def matched_shortcuts(
+    shortcuts: Sequence[Mapping[str, Any]],
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return those in which enough cases are alike for an interval, and of these the ones where it holds chance."""
+    told = [one for one in shortcuts if one["matched"] is not None and one["matched"]["auroc"]["low"] is not None]
+    return told, [one for one in told if one["matched"]["auroc"]["low"] <= _CHANCE]
 
 
 def explained_by_shortcuts(finding: Mapping[str, Any]) -> str:
@@ -18,8 +25,7 @@ def explained_by_shortcuts(finding: Mapping[str, Any]) -> str:
         finding: of `usage` in `metrics.json`, with at least one shortcut among its variables.
     """
     shortcuts = [one for one in finding["details"]["variables"] if one["is_shortcut"]]
-    told = [one for one in shortcuts if one["matched"] is not None and one["matched"]["auroc"]["low"] is not None]
-    by_chance = [one for one in told if one["matched"]["auroc"]["low"] <= _CHANCE]
+    told, by_chance = matched_shortcuts(shortcuts)
     if by_chance:
         where = listed(f"{one['matched']['where']}: {figure_text(one['matched']['auroc'])}" for one in by_chance)
         return f"It could explain all of the AUROC: where it is alike, no more than chance is shown ({where})."

@@ -6,7 +6,8 @@ from pathlib import PurePath
 
 from tlmed.recipe.recipe import NO_WEIGHTS, training_of
 from tlmed.recipe.training import TrainingSettings
-from tlmed.report.facts.fact import Fact, classes_of, listed, trained_arms
+from tlmed.report.facts.fact import Fact, classes_of, trained_arms
+from tlmed.report.figure_text import listed
 from tlmed.report.record.run_record import RunRecord
 
 _STRATEGIES = {

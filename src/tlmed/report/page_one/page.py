@@ -8,7 +8,7 @@ from tlmed.evaluation.comparison.sentences import headline
 from tlmed.report.page_one.conduct import cases_tested, conduct, sources
 from tlmed.report.page_one.evidence import baselines, calibration, discrimination, where_tested
 from tlmed.report.page_one.question import NOTHING_COMPARED, difference, drawn_difference, question
-from tlmed.report.page_one.validity import validity
+from tlmed.report.page_one.validity import caution, validity
 from tlmed.report.parts import Drawing, Section
 from tlmed.report.record.run_record import RunRecord
 
@@ -29,12 +29,14 @@ class PageOne:
     Attributes:
         notice: what was constructed, where images are synthetic, or the recipe's note; None otherwise.
         verdict: in its own words, such as "cannot be told here".
+        caution: which of the first item's sentences stands out, if one does.
         items: in order, numbered from 1.
         difference: drawn beside the second item; None where there is no interval.
     """
 
     notice: str | None
     verdict: str
+    caution: str | None
     items: tuple[Section, ...]
     difference: Drawing | None
 
@@ -59,7 +61,7 @@ def page_one(record: RunRecord) -> PageOne:
         ),
     )
     verdict = NOTHING_COMPARED if comparison is None else headline(comparison)
-    return PageOne(_notice(record), verdict, items, drawn_difference(comparison))
+    return PageOne(_notice(record), verdict, caution(record), items, drawn_difference(comparison))
 
 
 def _notice(record: RunRecord) -> str | None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tlmed.evaluation.assessment.case_data import counted, plural
-from tlmed.report.figure_text import value_text
-from tlmed.report.page_one.wording import compared_arms, figure_in_words, limits_in_words, listed
+from tlmed.report.facts.shortcut_reach import matched_shortcuts
+from tlmed.report.figure_text import listed, value_text
+from tlmed.report.page_one.wording import compared_arms, figure_in_words, limits_in_words
 from tlmed.report.parts import Grid, Section
 from tlmed.report.record.case_counts import group_noun, positive_classes
 from tlmed.report.record.run_record import RunRecord
 
-_CHANCE = 0.5
 _NUM_VARIABLES = 3
 _NUMBER = 7  # of this item on page one
 _TOLD_BY = {
@@ -190,12 +190,12 @@ def _shortcut(record: RunRecord) -> str:
 
 def _how_much(record: RunRecord, shortcuts: Sequence[Mapping[str, Any]]) -> str:
     """All, where the cases that are alike leave nothing that can be told from chance; a part, where all leave some."""
-    alike = [one for one in shortcuts if one["matched"] is not None and one["matched"]["auroc"]["low"] is not None]
-    by_chance = next((one for one in alike if one["matched"]["auroc"]["low"] <= _CHANCE), None)
-    if by_chance is not None:
-        found = by_chance["matched"]["auroc"]
+    alike, by_chance = matched_shortcuts(shortcuts)
+    if by_chance:
+        first = by_chance[0]
+        found = first["matched"]["auroc"]
         return (
-            f"it could explain all of it: where {_of_what(by_chance['variable'])} is alike, the AUROC cannot be told "
+            f"it could explain all of it: where {_of_what(first['variable'])} is alike, the AUROC cannot be told "
             f"from chance ({value_text(found)}, {limits_in_words(record, found)})"
         )
     if len(alike) == len(shortcuts):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tlmed.evaluation.assessment.case_data import plural
@@ -39,11 +39,6 @@ def limits_in_words(record: RunRecord, cell: Mapping[str, Any], sign: str = "") 
 def figure_in_words(record: RunRecord, cell: Mapping[str, Any]) -> str:
     """Return a value with its limits, or why there are none, in the words of this run."""
     return in_its_words(record, figure_text(cell))
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return such as "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def compared_arms(record: RunRecord) -> list[str]:
